@@ -1,0 +1,39 @@
+# Two commands for a newcomer: make demo, make test. Everything else is for those who work on simlift.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help demo test check format bench lock clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.ready ## 200,000 profiles into the embedded simulator, every row accounted for
+	$(BIN)/simlift demo
+
+test: $(VENV)/.ready ## all tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.ready ## ruff, mypy --strict, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.ready ## lay the code out
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.ready ## throughput and memory beside the usual hand-written importer
+	$(BIN)/python tests/benchmarks/bench.py
+
+lock: ## pin what is installed now (names and versions only)
+	$(BIN)/python -m pip freeze --exclude-editable | grep -v -E '^(-e|pip|setuptools)' > constraints.txt
+
+clean: ## remove the environment and what tools left behind
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
