@@ -1,0 +1,138 @@
+"""The three seams: where rows come from, where they go, where it is written down.
+
+An implementation is one file in sources/, targets/ or ledgers/, found by name through the entry-point
+groups `simlift.sources`, `simlift.targets`, `simlift.ledgers`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import pyarrow as pa
+    from pydantic import BaseModel
+
+    from pipeline.model import (
+        Batch,
+        Chunk,
+        Exceptional,
+        Fault,
+        Reply,
+        ResumePoint,
+        RunRecord,
+        Settlement,
+        Status,
+        Tally,
+    )
+    from pipeline.settings import Endpoint
+    from pipeline.wire import Request, Response
+
+
+class Source(Protocol):
+    """One inventory file, read as a stream in bounded memory."""
+
+    header: tuple[str, ...]  #: column names as they stood in the file (key material left out)
+    bytes_total: int  #: size of the file in bytes, for progress (0: unknown)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the rows in order. Raises InventoryError when the file cannot be read further."""
+        ...
+
+
+class Http(Protocol):
+    """How a target reaches its vendor: every request is paced, counted and bounded."""
+
+    async def exchange(self, make_request: Callable[[], Request]) -> Response:
+        """Wait for permission, build the request, send it, give back the response.
+
+        `make_request` is called after permission is given, so a timestamp or a signature is fresh.
+        Raises NoReply with a Fault when there is no complete response.
+        """
+        ...
+
+
+class Target(Protocol):
+    """One vendor API: its row rules, its encoding, its words."""
+
+    name: ClassVar[str]
+    most_batch_items: ClassVar[int]  #: the vendor's own bound
+    rules: ClassVar[type[BaseModel]]  #: the row rules, see pipeline.screening
+    settings: ClassVar[type[Endpoint]]  #: the [target] table of the job file; the constructor takes one
+
+    def key(self, fields: pa.RecordBatch) -> pa.StringArray:
+        """Give the identity of each screened row."""
+        ...
+
+    def encode(self, fields: pa.RecordBatch) -> pa.StringArray:
+        """Give each screened row as a piece of the request body, with the separator that follows it.
+
+        The pieces of a batch lie back to back in memory, so its body is one slice (Batch.payload).
+        """
+        ...
+
+    async def send(self, batch: Batch, http: Http) -> Reply | Fault:
+        """Send one batch and read what came back. Lets NoReply of `http` pass."""
+        ...
+
+
+class Ledger(Protocol):
+    """The only truth about a run: written before a batch is sent and after it is answered.
+
+    `claim`, `settle` and `record` return when the write is durable; writes of many callers share one
+    commit. All raise LedgerError. The reading methods are synchronous and see what is durable; they work
+    on a finished run and, from another process, on one that is under way.
+    """
+
+    async def claim(self, batch: Batch) -> Batch:
+        """Write down that the batch is about to be sent; give it back with its id (ascending from 1)."""
+        ...
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Make the verdicts of a claimed batch durable: final, or open to be sent again, or void."""
+        ...
+
+    async def record(self, rows: Sequence[Exceptional]) -> None:
+        """Write down rows that were never sent (rejected, duplicate); a repeated position changes nothing."""
+        ...
+
+    def take_over(self) -> ResumePoint:
+        """Turn the claims a dead process left unsettled into open, in-doubt rows; say what is left to do."""
+        ...
+
+    def update_run(self, **facts: Any) -> None:
+        """Change facts of the RunRecord by field name; durable on return."""
+        ...
+
+    def run(self) -> RunRecord:
+        """Give the run's facts."""
+        ...
+
+    def counts(self) -> Mapping[Status, int]:
+        """Count rows by final status; all seven keys are present. Open rows are in none."""
+        ...
+
+    def batches(self) -> int:
+        """Count batches ever claimed."""
+        ...
+
+    def outcomes(self) -> Iterator[pa.RecordBatch]:
+        """Yield every row that has a final status, in inventory order, with OUTCOME_COLUMNS of the model."""
+        ...
+
+    def exceptional(self, *statuses: Status) -> Iterator[Exceptional]:
+        """Yield the rows of these statuses that have a record of their own, in inventory order."""
+        ...
+
+    def tally(self) -> Sequence[Tally]:
+        """Count the rows with a record of their own by status and code, the largest first."""
+        ...
+
+    def trace(self, key: str) -> Sequence[Exceptional]:
+        """Give what became of one key: one entry per row that bears it (a plain success is one too)."""
+        ...
+
+    def close(self) -> None:
+        """Finish outstanding writes and let go of the file."""
+        ...

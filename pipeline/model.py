@@ -1,0 +1,398 @@
+"""What passes between the stages: plain frozen data, no behaviour beyond its own arithmetic.
+
+Columns in, exceptions out: most rows travel as Arrow columns inside a Chunk or a Batch; a single row
+gets an object of its own (Exceptional, Answer, Verdict) only when it needs a word of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
+    from pyroaring import BitMap
+
+
+class Status(StrEnum):
+    """How a row ends; every row read ends in exactly one."""
+
+    SUCCEEDED = "succeeded"
+    CONFIRMED = "confirmed"
+    REFUSED = "refused"
+    GAVE_UP = "gave_up"
+    IN_DOUBT = "in_doubt"
+    REJECTED = "rejected"
+    DUPLICATE = "duplicate"
+
+    @property
+    def good(self) -> bool:
+        """True for a row that stands in the vendor's platform on the vendor's own word."""
+        return self in (Status.SUCCEEDED, Status.CONFIRMED)
+
+
+class State(StrEnum):
+    """How a run stands."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+
+
+class ExitCode(IntEnum):
+    """What the process returns; 128 + signal number (130, 143) after an interruption."""
+
+    ALL_GOOD = 0
+    NOT_ALL_GOOD = 1
+    USAGE = 2
+    STOPPED = 3
+
+
+# ---------------------------------------------------------------- source → producer
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenRow:
+    """A row that has no cells to screen: ragged or undecodable.
+
+    `cells` holds the source cells where they could be told apart (else empty), `raw` the line as it
+    stood, undecodable bytes written in hexadecimal escapes.
+    """
+
+    position: int
+    reason: str
+    raw: str
+    cells: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A stretch of the inventory, in its order.
+
+    `rows` has one string column per source column, named "0", "1", … (headers may repeat; Arrow names
+    may not), cells exactly as they stood. `positions` is an int64 array: where each of these rows
+    stands in the inventory, from 1. Broken rows count too, so positions may have gaps. `rows_read` is
+    how many rows of the inventory end with this chunk, `bytes_read` how far the source has read.
+    """
+
+    rows: pa.RecordBatch
+    positions: pa.Int64Array
+    broken: tuple[BrokenRow, ...]
+    rows_read: int
+    bytes_read: int
+
+
+# ---------------------------------------------------------------- rows with a word of their own
+
+
+@dataclass(frozen=True, slots=True)
+class Exceptional:
+    """A row that is not a plain success, as the ledger keeps it.
+
+    `status` is None while the row is still open (to be sent again); `in_doubt` says that an earlier
+    send of it had no trustworthy answer. `cells` are its source cells, `raw` only for a broken row.
+    """
+
+    position: int
+    key: str
+    status: Status | None
+    code: str
+    reason: str
+    sends: int
+    batch: int = 0
+    in_doubt: bool = False
+    cells: tuple[str, ...] = ()
+    raw: str = ""
+
+
+# ---------------------------------------------------------------- producer → worker pool
+
+#: Columns of Batch.items: position int64 · key string · payload string (the item as the target encodes
+#: it, separator included) · cells struct of strings (the source row as it stood).
+ITEM_COLUMNS = ("position", "key", "payload", "cells")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """At most `batch_items` items that are sent together.
+
+    `items` is a RecordBatch with ITEM_COLUMNS, in ascending position. `id` is 0 until the ledger has
+    claimed the batch. `sends` is how often these items were sent before, `tries` how many of those
+    count against `attempts`; `in_doubt` says that an earlier send may have been carried out;
+    `most_items` bounds how many of them may travel together (0: no bound of its own).
+    """
+
+    items: pa.RecordBatch
+    id: int = 0
+    sends: int = 0
+    tries: int = 0
+    in_doubt: bool = False
+    most_items: int = 0
+
+    def __len__(self) -> int:
+        return int(self.items.num_rows)
+
+    def keys(self) -> list[str]:
+        """Give the keys in item order."""
+        keys: list[str] = self.items.column("key").to_pylist()
+        return keys
+
+    def source_rows(self, indices: Sequence[int]) -> list[tuple[str, ...]]:
+        """Give the source rows of some items, cells as they stood in the inventory."""
+        columns = [
+            column.to_pylist()
+            for column in self.items.column("cells").take(np.asarray(indices, np.int64)).flatten()
+        ]
+        return list(zip(*columns, strict=True)) if columns else [()] * len(indices)
+
+    def payload(self) -> memoryview:
+        """Give all items as the target encoded them, separators included: one slice of memory, no copy."""
+        column: Any = self.items.column("payload")
+        _, offsets, data = column.buffers()
+        ends = memoryview(offsets).cast("i")
+        return memoryview(data)[ends[column.offset] : ends[column.offset + len(column)]]
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """What the producer makes of one chunk: batches to send, and rows that never will be.
+
+    `rows_read` and `bytes_read` are totals so far; `check_digits` counts (passed, failed) by field in
+    this portion.
+    """
+
+    batches: tuple[Batch, ...]
+    exceptional: tuple[Exceptional, ...]
+    rows_read: int
+    bytes_read: int
+    check_digits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+# ---------------------------------------------------------------- vendor → reconciler
+
+
+class Ruling(StrEnum):
+    """What the vendor said of one item."""
+
+    SUCCEEDED = "succeeded"
+    EXISTS = "exists"  # already there: confirmed after a lost answer, refused on a clean first send
+    REFUSED = "refused"  # the final no
+    PASSING = "passing"  # not carried out, try again
+    OPEN = "open"  # no trustworthy word on this item
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What we conclude for one item, with the vendor's code and words (or ours, where it said nothing)."""
+
+    ruling: Ruling
+    code: str = ""
+    reason: str = ""
+
+
+PLAIN_SUCCESS = Verdict(Ruling.SUCCEEDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One entry of a reply. `names` is the key the entry names in its own words, or None.
+
+    Targets share one Answer object among equal entries, so a reply of 1,000 plain successes costs one.
+    """
+
+    verdict: Verdict
+    names: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply that has item entries: `answers` in the vendor's order, `echo` the keys it echoed, if any."""
+
+    answers: Sequence[Answer]
+    echo: Sequence[str] | None = None
+
+
+class FaultKind(StrEnum):
+    """Why a whole batch has no item entries, and so what may be done about it."""
+
+    NOT_CARRIED_OUT = "not_carried_out"  # connection refused, 429, 503, system busy
+    LOST = "lost"  # timeout, connection cut, 5xx, unreadable 200: may have been carried out
+    REFUSED = "refused"  # the batch as a whole, with no word on its items
+    TOO_LARGE = "too_large"  # its size was refused
+    STOP = "stop"  # credentials, signature, clock, path: no other batch can fare better
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A whole batch without item entries; `retry_after_s` is the vendor's wish, where it gave one.
+
+    `reached` is False when nothing left this machine (connection refused, name not found).
+    """
+
+    kind: FaultKind
+    code: str
+    reason: str
+    retry_after_s: float | None = None
+    reached: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What a reply says of a batch of `items` items: plain successes but for `exceptions` (by index)."""
+
+    items: int
+    exceptions: Mapping[int, Verdict] = field(default_factory=dict)
+    evidence: tuple[str, ...] = ()  # what was odd about the reply, for the log
+
+
+# ---------------------------------------------------------------- retry → worker pool → ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The end of one item's story."""
+
+    status: Status
+    code: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Items of a batch (by index) that go out again, together or in parts of at most `most_items`."""
+
+    indices: tuple[int, ...]
+    wait_s: float
+    in_doubt: bool
+    sends: int
+    tries: int
+    most_items: int = 0
+    code: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a batch after a send.
+
+    Every item is in `final` (by index), in one of `again`, or in neither: then the vendor said it
+    succeeded. `void`: nothing was carried out, the claim is undone. `hold_s` holds the shared pace,
+    `stop` ends the run.
+    """
+
+    final: Mapping[int, Final] = field(default_factory=dict)
+    again: tuple[Again, ...] = ()
+    void: bool = False
+    hold_s: float = 0.0
+    pushed_back: bool = False
+    stop: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What the ledger makes durable for one claimed batch.
+
+    Every item of the batch that is not in `exceptional` succeeded at its first send and needs no row of
+    its own. A row in `exceptional` without a status is open. `void` says that the batch was not carried
+    out at all: its claim is undone, its items are as if never claimed (rows they had before stay).
+    """
+
+    batch: int
+    exceptional: tuple[Exceptional, ...] = ()
+    void: bool = False
+
+
+# ---------------------------------------------------------------- run
+
+#: Columns of Ledger.outcomes(): position int64 · key, status, code, reason string · attempts, batch int64.
+OUTCOME_COLUMNS = ("position", "key", "status", "code", "reason", "attempts", "batch")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRow:
+    """A row that a resumed run sends again: how often it was sent, and whether that may have taken."""
+
+    sends: int
+    in_doubt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePoint:
+    """What a ledger knows of the inventory: `done` positions need no further send, `open` ones do."""
+
+    done: BitMap
+    open: Mapping[int, OpenRow] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many rows ended with one status and code, with one of their positions and reasons as example."""
+
+    status: Status
+    code: str
+    rows: int
+    position: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The ledger's facts of one run; `job` is the job file as data (secrets by reference).
+
+    Times are UTC seconds.
+    """
+
+    run_id: str
+    state: State
+    target: str
+    inventory: tuple[str, ...]
+    fingerprint: str
+    header: tuple[str, ...]
+    job: Mapping[str, Any]
+    started_at: float
+    finished_at: float | None = None
+    rows_read: int | None = None
+    requests: int = 0
+    duration_s: float = 0.0
+    exit_code: int | None = None
+    stop_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Where a run stands now, for progress and for `status`."""
+
+    counts: Mapping[Status, int]
+    rows_read: int
+    bytes_read: int
+    bytes_total: int
+    reading_done: bool
+    batches: int
+    requests: int
+    in_flight: int
+    waiting: int
+    elapsed_s: float
+    holding: str = ""
+
+    @property
+    def settled(self) -> int:
+        """Count the rows that have a final status."""
+        return sum(self.counts.values())
+
+    @property
+    def rows_expected(self) -> float:
+        """Estimate the rows of the inventory from how much of it has been read."""
+        if self.reading_done or not self.bytes_read:
+            return self.rows_read
+        return self.rows_read * max(1.0, self.bytes_total / self.bytes_read)
+
+    @property
+    def share(self) -> float:
+        """Give the share of rows that have a final status, 0 to 1."""
+        return min(1.0, self.settled / self.rows_expected) if self.rows_expected else 0.0

@@ -1,0 +1,220 @@
+"""The job file: what to send where, how fast, and how to read the inventory.
+
+TOML in, frozen pydantic models out. Every mistake in the file becomes one line that names the key, what
+is wrong with it and, for a misspelt key, the nearest one known. Secrets are references, never literals.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CheckDigits = Literal["reject", "warn", "off"]
+WITHOUT_SECRETS = "without secrets"
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Table(BaseModel):
+    """A table of the job file: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _resolve(reference: Any, info: ValidationInfo) -> SecretStr:
+    """Fetch a secret from where the job file says it lies; the value never appears in an error."""
+    if isinstance(reference, SecretStr):
+        return reference
+    how, _, where = reference.partition(":") if isinstance(reference, str) else ("", "", "")
+    if how in ("env", "file") and where and info.context == WITHOUT_SECRETS:
+        return SecretStr("")
+    if how == "env" and where:
+        value = os.environ.get(where)
+        if not value:
+            raise ValueError(f"the environment variable {where} is not set")
+        return SecretStr(value)
+    if how == "file" and where:
+        try:
+            value = Path(where).expanduser().read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"the secret file {where} cannot be read: {_short(error)}") from None
+        if not value:
+            raise ValueError(f"the secret file {where} is empty")
+        return SecretStr(value)
+    raise ValueError('must be a reference, "env:NAME" or "file:PATH", never the secret itself')
+
+
+def _short(error: Exception) -> str:
+    return error.strerror or type(error).__name__ if isinstance(error, OSError) else "not UTF-8 text"
+
+
+Secret = Annotated[SecretStr, BeforeValidator(_resolve)]
+
+
+class Endpoint(Table):
+    """What every [target] table holds; a target's own model adds its keys."""
+
+    kind: str
+    base_url: str
+    allow_http: bool = False
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        url = urlsplit(self.base_url)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError(
+                f'base_url must be an address such as "https://vendor.example", is {self.base_url!r}'
+            )
+        if url.username or url.password:
+            raise ValueError("base_url must not hold credentials; give them by reference")
+        if url.scheme == "http" and not self.allow_http and not _is_loopback(url.hostname):
+            raise ValueError(
+                f"base_url {self.base_url!r} would send secrets in clear text; "
+                "use https://, or set allow_http = true if you must"
+            )
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Limits(Table):
+    """[limits]: how much at once, how fast, how long to wait for an answer."""
+
+    batch_items: int | None = Field(default=None, ge=1, le=1000)
+    batch_bytes: int = Field(default=8_000_000, ge=1_000)
+    requests_per_second: float = Field(default=10.0, gt=0)
+    concurrency: int = Field(default=16, ge=1, le=1000)
+    connect_timeout_s: float = Field(default=10, gt=0)
+    reply_timeout_s: float = Field(default=60, gt=0)
+    reply_bytes: int = Field(default=32_000_000, ge=1_000)
+
+
+class Retry(Table):
+    """[retry]: how often and after what waits a batch is tried again."""
+
+    attempts: int = Field(default=6, ge=1)
+    first_wait_s: float = Field(default=0.5, ge=0)
+    longest_wait_s: float = Field(default=60, ge=0)
+    settle_s: float = Field(default=5, ge=0)
+
+
+class Input(Table):
+    """[input]: how the inventory's columns become the target's fields."""
+
+    columns: dict[str, str] = Field(default_factory=dict)
+    defaults: dict[str, str] = Field(default_factory=dict)
+    check_digits: dict[str, CheckDigits] = Field(default_factory=dict)
+
+
+class Job(Table):
+    """The whole job file. `target` stays as data: the target's own model reads it."""
+
+    target: dict[str, Any]
+    limits: Limits = Limits()
+    retry: Retry = Retry()
+    input: Input = Input()
+    _where: str = PrivateAttr(default="job file")
+
+    @property
+    def where(self) -> str:
+        """Where the job was read from, for error texts."""
+        return self._where
+
+    @property
+    def target_kind(self) -> str:
+        """The name the target is registered under."""
+        return str(self.target["kind"])
+
+    def data(self) -> dict[str, Any]:
+        """Give the job as plain data for the ledger: secrets are still references here."""
+        return self.model_dump(mode="json")
+
+
+def load_job(path: Path) -> Job:
+    """Read a job file. Raises UsageError with one line that names file, key and remedy."""
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"job file {path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"job file {path}: not valid TOML: {error}") from None
+    return job_from(data, where=f"job file {path}")
+
+
+def job_from(data: dict[str, Any], *, where: str) -> Job:
+    """Validate a job file's data. Raises UsageError that begins with `where`."""
+    target = data.get("target")
+    if not isinstance(target, dict) or not isinstance(target.get("kind"), str):
+        raise UsageError(
+            f'{where}: [target] kind is missing: name the vendor, for example kind = "sim-express"'
+        )
+    job = read_table(Job, data, where=where)
+    job._where = where  # noqa: SLF001 - pydantic's private attributes are set from outside by design
+    return job
+
+
+def read_table(
+    model: type[_Model], data: dict[str, Any], *, where: str, table: str = "", resolve_secrets: bool = True
+) -> _Model:
+    """Validate one table. Raises UsageError naming the first wrong key and what to do about it.
+
+    Without `resolve_secrets` references are checked for their form only (`check` needs no secret).
+    """
+    try:
+        return model.model_validate(data, context=None if resolve_secrets else WITHOUT_SECRETS)
+    except ValidationError as errors:
+        raise UsageError(f"{where}: {_first_error(model, errors, table)}") from None
+
+
+def _first_error(model: type[BaseModel], errors: ValidationError, table: str) -> str:
+    """Name the first wrong key and what to do; input values are left out, they may be secrets."""
+    error = errors.errors(include_url=False, include_input=False)[0]
+    path = [str(part) for part in error["loc"]]
+    key = ".".join([table, *path] if table else path)
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(model, path[:-1])
+        return f"{key}: unknown key; {nearest(path[-1], known)}"
+    if error["type"] == "missing":
+        return f"{key}: is missing; add it"
+    return f"{key}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Suggest the known name that comes nearest, or list them all."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+
+
+def _known_keys(model: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)

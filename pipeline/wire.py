@@ -1,0 +1,98 @@
+"""HTTP as the targets see it: a request to be built, a response to be read, and what a status code means.
+
+No I/O here (that is http_client) and no vendor's word (that is its target).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from pipeline.model import Fault, FaultKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_WORDS_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request. `path` is appended to the target's base URL; the body is sent byte for byte."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One complete HTTP response. Header names are lower case; `received_at` is UTC seconds."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: float = 0.0
+
+
+def fault_of(response: Response) -> Fault | None:
+    """Say what an HTTP status means for the batch, before its body is read (RFC 9110); None for 2xx."""
+    status = response.status
+    if 200 <= status < 300:  # noqa: PLR2004 - the class of success
+        return None
+    code = f"http_{status}"
+    reason = f"HTTP {status}: {words_of(response.body)}".rstrip(": ")
+    retry_after_s = retry_after(response)
+    match status:
+        case 429 | 503:
+            return Fault(FaultKind.NOT_CARRIED_OUT, code, reason, retry_after_s)
+        case 413:
+            return Fault(FaultKind.TOO_LARGE, code, reason)
+        case 401 | 403 | 404 | 405 | 407:
+            return Fault(FaultKind.STOP, code, reason)
+        case _ if 300 <= status < 400:  # noqa: PLR2004 - the class of redirection
+            to = response.headers.get("location", "elsewhere")
+            return Fault(
+                FaultKind.STOP,
+                code,
+                f"HTTP {status}: redirected to {to}; redirects are not followed, set base_url",
+            )
+        case _ if 400 <= status < 500:  # noqa: PLR2004 - the class of client errors
+            return Fault(FaultKind.REFUSED, code, reason)
+        case _:
+            return Fault(FaultKind.LOST, code, reason, retry_after_s)
+
+
+def retry_after(response: Response) -> float | None:
+    """Read Retry-After in seconds, from either of its forms (RFC 9110 §10.2.3), or None."""
+    value = response.headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    now = _date_of(response)
+    return max(0.0, until.timestamp() - now)
+
+
+def _date_of(response: Response) -> float:
+    """Prefer the vendor's own clock, so that a skewed one of ours does not stretch its wish."""
+    try:
+        return parsedate_to_datetime(response.headers.get("date", "")).timestamp()
+    except ValueError:
+        return response.received_at or datetime.now(tz=UTC).timestamp()
+
+
+def words_of(body: bytes) -> str:
+    """Give the beginning of a body as one printable line, for an error text."""
+    text = body[: 4 * _WORDS_SHOWN].decode("utf-8", "replace")
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= _WORDS_SHOWN else line[: _WORDS_SHOWN - 1] + "…"
