@@ -1,0 +1,213 @@
+"""Which column of a file feeds which field, and which columns nobody may keep.
+
+Pure: header names in, an Origin per field out. Names are compared folded (DOMAIN §4): lower case, without
+blanks, "_", "-", a bracketed suffix, a byte order mark and other zero-width characters.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.errors import InventoryError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+_SUFFIX = re.compile(r"(?<=[^(\[])(?:\([^()]*\)|\[[^\[\]]*\])+$")
+_IGNORED = re.compile(r"[\s_\-\u00ad\u200b-\u200f\u2060\ufeff]+")
+_NO_LETTER_OR_DIGIT = re.compile(r"[^a-z0-9]+")
+_KEY_MATERIAL = re.compile(
+    r"(?:enc|encrypted|e|usim|isim|sim|uicc|ota)?"
+    r"(?:k|ki|opc?|pin|puk|(?:unblock)?chv|adm|transportkeys?|ki[cdk]|kenc|kmac|kdek)"
+    r"[0-9]*(?:code|key|value|hex|enc|encrypted)?[0-9]*"
+)
+_DATA = re.compile(r"[0-9]{10}|1\$")
+_SHOWN = 60
+_COLUMNS_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedFrom:
+    """Two columns, each by its names, that together stand in for a field; `template` holds `{}` twice."""
+
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A field a target asks for, and the names its column goes by besides the field's own."""
+
+    field: str
+    aliases: tuple[str, ...] = ()
+    joined: JoinedFrom | None = None
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FromColumn:
+    """The field stands in the column with this index."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class FromPair:
+    """The field is joined by `template` from the columns with these two indices."""
+
+    first: int
+    second: int
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
+class FromDefault:
+    """The file lacks the field: every row takes `value` from [input] defaults, or if None from the model."""
+
+    value: str | None
+
+
+Origin = FromColumn | FromPair | FromDefault
+
+
+def fold(name: str) -> str:
+    """Reduce a column name to what counts when two names are compared."""
+    return _SUFFIX.sub("", _IGNORED.sub("", name)).lower()
+
+
+def is_key_material(name: str) -> bool:
+    """Tell whether a column holds Ki, K, OP, OPc, a PIN, PUK, ADM or transport key (DESIGN invariant 8).
+
+    Such a column is dropped as the file is read. Errs on the side of dropping ("Enc_Ki", "PIN 1
+    code", "ADM-2 (hex)"), but looks at the whole name only.
+    """
+    return _KEY_MATERIAL.fullmatch(_NO_LETTER_OR_DIGIT.sub("", fold(name))) is not None
+
+
+def is_activation_code(text: str) -> bool:
+    """Tell whether text holds an activation code, `1$host$matching-id` with or without `LPA:` (DOMAIN §3)."""
+    return "1$" in text
+
+
+def quoted(text: str) -> str:
+    """Show text of a file in a one-line message: cut after 60 characters, the invisible ones escaped.
+
+    A row whose cells slipped can hold an activation code anywhere, so one is never shown.
+    """
+    if is_activation_code(text):
+        return "an activation code (not shown)"
+    cut = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    if not cut.isprintable():
+        cut = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    return f'"{cut}"'
+
+
+def require_known(names: Collection[str], known: Sequence[str], *, table: str) -> None:
+    """Raise UsageError, with the nearest known field, for the first name that is no field."""
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            raise UsageError(f"[input] {table}.{name}: unknown field; {hint}")
+
+
+def find_columns(
+    header: Sequence[str],
+    wanted: Sequence[Wanted],
+    columns: Mapping[str, str],
+    defaults: Mapping[str, str],
+) -> dict[str, Origin]:
+    """Say for each wanted field where its values come from.
+
+    [input] columns wins over names and aliases, and a column it names serves no other field by alias; a
+    column wins over a pair, a pair over a default. Raises UsageError for an unknown field in `columns` or
+    `defaults`; InventoryError for a column that is not in the file, two columns that claim one field, and
+    a required field with neither column nor default.
+    """
+    known = [want.field for want in wanted]
+    require_known(columns, known, table="columns")
+    require_known(defaults, known, table="defaults")
+    chosen = {field: _chosen(header, field, name) for field, name in columns.items()}
+    free = {
+        index: folded
+        for index, name in enumerate(header)
+        if index not in chosen.values() and (folded := fold(name))
+    }
+    return {
+        want.field: FromColumn(chosen[want.field])
+        if want.field in chosen
+        else _by_name(header, free, want, defaults)
+        for want in wanted
+    }
+
+
+def _chosen(header: Sequence[str], field: str, name: str) -> int:
+    exact = [index for index, column in enumerate(header) if column == name]
+    found = exact or [index for index, column in enumerate(header) if fold(column) == fold(name) != ""]
+    if not found:
+        raise InventoryError(
+            f"[input] columns.{field}: no column {quoted(name)} in the file; {_nearest(header, name)}"
+            f"The file has: {_all(header)}"
+        )
+    return _only(header, field, found)
+
+
+def _nearest(header: Sequence[str], name: str) -> str:
+    if is_key_material(name):
+        return "a column of that name is dropped as the file is read, as key material. "
+    folded = {fold(column): column for column in header}
+    near = difflib.get_close_matches(fold(name), folded, n=1, cutoff=0.5)
+    return f"did you mean {quoted(folded[near[0]])}? " if near else ""
+
+
+def _by_name(
+    header: Sequence[str], free: Mapping[int, str], want: Wanted, defaults: Mapping[str, str]
+) -> Origin:
+    def claimed_by(names: Sequence[str]) -> int | None:
+        folded = {fold(name) for name in names}
+        found = [index for index, name in free.items() if name in folded]
+        return _only(header, want.field, found) if found else None
+
+    if (index := claimed_by((want.field, *want.aliases))) is not None:
+        return FromColumn(index)
+    if want.joined is not None:
+        first, second = claimed_by(want.joined.first), claimed_by(want.joined.second)
+        if first is not None and second is not None:
+            return FromPair(first, second, want.joined.template)
+    if want.field in defaults:
+        return FromDefault(defaults[want.field])
+    if not want.required:
+        return FromDefault(None)
+    raise InventoryError(
+        f"no column for {want.field} (known names: {_known_names(want)}); name it in [input] columns "
+        f"or give a default in [input] defaults. The file has: {_all(header)}"
+    )
+
+
+def _only(header: Sequence[str], field: str, found: Sequence[int]) -> int:
+    if len(found) == 1:
+        return found[0]
+    named = " and ".join(f"{quoted(header[index])} (column {index + 1})" for index in found)
+    alike = len({header[index] for index in found}) < len(found)
+    remedy = "rename one in the file, or choose another" if alike else "choose one"
+    raise InventoryError(
+        f"{field} is claimed by {len(found)} columns, {named}; {remedy} with [input] columns"
+    )
+
+
+def _known_names(want: Wanted) -> str:
+    names = ", ".join((want.field, *want.aliases))
+    if want.joined is None:
+        return names
+    return f"{names}, or {'/'.join(want.joined.first)} with {'/'.join(want.joined.second)}"
+
+
+def _all(header: Sequence[str]) -> str:
+    if any(_DATA.search(name) for name in header):
+        return "what looks like data in place of column names (not shown); is the header line missing?"
+    shown = ", ".join(map(quoted, header[:_COLUMNS_SHOWN]))
+    return shown + (f", … ({len(header)} in all)" if len(header) > _COLUMNS_SHOWN else "")

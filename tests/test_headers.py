@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, strategies as st
+
+from pipeline.errors import InventoryError, UsageError
+from pipeline.headers import (
+    FromColumn,
+    FromDefault,
+    FromPair,
+    JoinedFrom,
+    Wanted,
+    find_columns,
+    fold,
+    is_key_material,
+    quoted,
+)
+
+ICCID = Wanted("iccid", ("ccid", "simnumber", "sernb"))
+AC = Wanted("ac", ("lpa", "qrcode"), JoinedFrom(("smdp", "smdpaddress"), ("matchingid",), "LPA:1${}${}"))
+CC = Wanted("cc", ("confirmationcode",), required=False)
+APN = Wanted("apn")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "iccid",
+        "ICCID",
+        "ICC ID",
+        "icc_id",
+        "ICC-ID",
+        " iccid\t",
+        "ICCID (Required)",
+        "ICCID(19-20 digits) [text]",
+        "\ufeffICCID",
+        "\ufeff ICC\u200bID\u00a0(Required)\u200b",
+        "SIM Number",
+        "Ser-Nb",
+    ],
+)
+def test_a_column_is_found_under_any_spelling_of_its_names(header: str) -> None:
+    assert find_columns(["x", header], [ICCID], {}, {}) == {"iccid": FromColumn(1)}
+
+
+@pytest.mark.parametrize("header", ["iccid2", "(iccid)", "my iccid", "", "iccid (a) b"])
+def test_a_name_that_only_resembles_claims_nothing(header: str) -> None:
+    with pytest.raises(InventoryError, match="no column for iccid"):
+        find_columns([header], [ICCID], {}, {})
+
+
+def test_the_job_file_wins_over_the_aliases() -> None:
+    found = find_columns(["iccid", "Serial"], [ICCID], {"iccid": "Serial"}, {})
+    assert found == {"iccid": FromColumn(1)}
+
+
+def test_an_exact_header_wins_over_a_folded_one() -> None:
+    found = find_columns(["ICC-ID", "ICC ID"], [ICCID], {"iccid": "ICC ID"}, {})
+    assert found == {"iccid": FromColumn(1)}
+
+
+def test_a_column_named_in_the_job_file_may_be_spelt_loosely() -> None:
+    found = find_columns(["\ufeffMy Serial (Required)"], [ICCID], {"iccid": "my_serial"}, {})
+    assert found == {"iccid": FromColumn(0)}
+
+
+def test_a_column_given_to_one_field_serves_no_other_by_alias() -> None:
+    found = find_columns(["iccid", "lpa", "qrcode"], [ICCID, AC, CC], {"cc": "qrcode"}, {})
+    assert found == {"iccid": FromColumn(0), "ac": FromColumn(1), "cc": FromColumn(2)}
+
+
+def test_a_column_that_is_not_in_the_file_is_named_with_the_nearest_one() -> None:
+    with pytest.raises(InventoryError) as error:
+        find_columns(["ICCIDs", "apn"], [ICCID], {"iccid": "ICC ID"}, {})
+    assert str(error.value) == (
+        '[input] columns.iccid: no column "ICC ID" in the file; did you mean "ICCIDs"? '
+        'The file has: "ICCIDs", "apn"'
+    )
+
+
+def test_a_column_dropped_as_key_material_is_explained_when_asked_for() -> None:
+    with pytest.raises(InventoryError, match="dropped as the file is read, as key material"):
+        find_columns(["iccid"], [ICCID, CC], {"cc": "PIN 1"}, {})
+
+
+@pytest.mark.parametrize("table", ["columns", "defaults"])
+def test_an_unknown_field_in_the_job_file_is_named_with_the_nearest_one(table: str) -> None:
+    tables = {"columns": {}, "defaults": {}, table: {"icid": "x"}}
+    with pytest.raises(UsageError, match=rf"\[input\] {table}.icid: unknown field; did you mean iccid\?"):
+        find_columns(["iccid"], [ICCID], **tables)
+
+
+def test_two_columns_that_claim_one_field_are_both_named() -> None:
+    with pytest.raises(InventoryError) as error:
+        find_columns(["iccid", "apn", "ICC-ID"], [ICCID], {}, {})
+    assert str(error.value) == (
+        'iccid is claimed by 2 columns, "iccid" (column 1) and "ICC-ID" (column 3); '
+        "choose one with [input] columns"
+    )
+
+
+@pytest.mark.parametrize("columns", [{}, {"iccid": "iccid"}])
+def test_a_header_that_repeats_must_be_renamed_or_passed_over(columns: dict[str, str]) -> None:
+    with pytest.raises(InventoryError, match=r"rename one in the file, or choose another with \[input\]"):
+        find_columns(["iccid", "iccid"], [ICCID], columns, {})
+
+
+def test_choosing_one_of_two_claimants_settles_it() -> None:
+    found = find_columns(["iccid", "ICC-ID"], [ICCID], {"iccid": "ICC-ID"}, {})
+    assert found == {"iccid": FromColumn(1)}
+
+
+def test_columns_nobody_asked_for_may_repeat() -> None:
+    assert find_columns(["", "x", "x", "", "apn"], [APN], {}, {}) == {"apn": FromColumn(4)}
+
+
+def test_a_required_field_without_column_or_default_says_what_to_do() -> None:
+    with pytest.raises(InventoryError) as error:
+        find_columns(["serial", "apn"], [ICCID], {}, {})
+    assert str(error.value) == (
+        "no column for iccid (known names: iccid, ccid, simnumber, sernb); name it in [input] columns "
+        'or give a default in [input] defaults. The file has: "serial", "apn"'
+    )
+
+
+def test_the_error_names_the_pair_that_would_do_as_well() -> None:
+    with pytest.raises(InventoryError, match="lpa, qrcode, or smdp/smdpaddress with matchingid"):
+        find_columns(["smdp"], [AC], {}, {})
+
+
+def test_a_default_stands_in_only_for_a_column_the_file_lacks() -> None:
+    assert find_columns(["x"], [APN], {}, {"apn": "iot"}) == {"apn": FromDefault("iot")}
+    assert find_columns(["apn"], [APN], {}, {"apn": "iot"}) == {"apn": FromColumn(0)}
+
+
+def test_an_optional_field_may_be_absent() -> None:
+    assert find_columns(["x"], [CC], {}, {}) == {"cc": FromDefault(None)}
+
+
+def test_a_pair_stands_in_where_its_own_column_is_absent() -> None:
+    header = ["Matching ID", "SM-DP Address"]
+    assert find_columns(header, [AC], {}, {}) == {"ac": FromPair(1, 0, "LPA:1${}${}")}
+    assert find_columns([*header, "LPA"], [AC], {}, {}) == {"ac": FromColumn(2)}
+
+
+def test_a_headerless_file_does_not_spill_its_first_row_into_the_error() -> None:
+    row = ["8935711001000000006", "LPA:1$smdp.example$SECRET-MATCHING-ID", "4711"]
+    with pytest.raises(InventoryError) as error:
+        find_columns(row, [ICCID], {}, {})
+    assert "is the header line missing?" in str(error.value)
+    assert not any(cell in str(error.value) for cell in row)
+
+
+def test_a_very_wide_header_is_not_listed_whole() -> None:
+    with pytest.raises(InventoryError) as error:
+        find_columns([f"column {n}" for n in range(500)], [ICCID], {}, {})
+    assert str(error.value).endswith("… (500 in all)")
+    assert len(str(error.value)) < 1000
+
+
+KEYS = (
+    "Ki|KI|K|OPc|OP|op_c|PIN|PIN1|PIN 2|pin-1|PIN1 code|PUK|PUK1|puk_2|ADM|ADM1|ADM 2 (hex)|Transport key|"
+    "Transport_key|transport keys|TransportKey1|KIC|KID1|KIK_02|Ki (encrypted)|Enc_Ki|eKi|KI*|(KI)|\ufeffKi|"
+    "PIN#1|K4|USIM_PIN1|CHV1|Unblock CHV2|OPC Value|ADM1_HEX"
+)
+NO_KEYS = (
+    "iccid|eid|imei|imsi|msisdn|ac|cc|apn|alias|label|name|type|value|smdp|matchingid|lpa|qrcode|ssn|sernb|"
+    "Code Retailer|PIN code retailer|Access_Control|operator|kind|pinned|kit|admin|opening|shipping|kilo|"
+)
+
+
+@pytest.mark.parametrize("name", KEYS.split("|"))
+def test_key_material_is_recognised(name: str) -> None:
+    assert is_key_material(name)
+
+
+@pytest.mark.parametrize("name", NO_KEYS.split("|"))
+def test_other_columns_are_kept(name: str) -> None:
+    assert not is_key_material(name)
+
+
+def test_what_cannot_be_seen_is_escaped_and_what_is_long_is_cut() -> None:
+    assert quoted("a\x00b\u200bc\nd") == '"a\\x00b\\u200bc\\nd"'
+    assert quoted("x" * 60) == f'"{"x" * 60}"'
+    assert quoted("x" * 61) == f'"{"x" * 59}…"'
+
+
+def test_an_activation_code_is_never_shown() -> None:
+    assert "SECRET" not in quoted("1$smdp.example$SECRET")
+
+
+@given(st.text())
+def test_folding_is_done_once_and_for_all_on_any_text(name: str) -> None:
+    assert fold(f" {name}_") == fold(name)
+    assert isinstance(is_key_material(name), bool)
+
+
+@given(st.text(max_size=80))
+def test_a_quoted_text_is_one_printable_line(text: str) -> None:
+    assert quoted(text).isprintable()

@@ -1,0 +1,386 @@
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings as hypothesis_settings, strategies as st
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from pipeline.errors import InventoryError, UsageError
+from pipeline.identifiers import damage, luhn, mod97, normalise
+from pipeline.model import Chunk
+from pipeline.rules import Aliases, Confidential, Identifier, JoinedFrom
+from pipeline.screening import _WHITE_SPACE, Rejected, Screen, Screened
+from pipeline.settings import Input
+
+ICCID = Annotated[
+    str,
+    Field(pattern=r"^[0-9]{19,20}$", description="19 or 20 digits"),
+    Aliases("ccid"),
+    Identifier(check="luhn"),
+]
+EID = Annotated[str, Field(pattern=r"^[0-9]{32}$", description="32 digits"), Identifier(check="mod97")]
+AC = Annotated[
+    str,
+    Field(min_length=1, max_length=255),
+    Confidential(),
+    JoinedFrom(("smdp",), ("matchingid",), "LPA:1${}${}"),
+]
+
+
+class Profile(BaseModel):
+    iccid: ICCID
+    eid: EID
+    ac: AC
+    cc: Annotated[str, Confidential()] = ""
+    apn: Annotated[str, Field(min_length=1, max_length=99)]
+
+
+class Sim(BaseModel):
+    iccid: ICCID
+    label: Annotated[str, Field(min_length=2, max_length=5)] = "none"
+    note: Annotated[str | None, Field(pattern="^[a-z]+$")] = None
+
+
+HEADER = ("ICC ID", "eid", "ac", "cc", "apn")
+GOOD = {
+    "iccid": "8935711001000000006",
+    "eid": "89049032000001000000006452345612",
+    "ac": "LPA:1$smdp.example$SECRET-1",
+    "cc": "4711",
+    "apn": "iot.example",
+}
+GOOD["eid"] = next(v for n in range(97) if mod97(v := f"890490320000010000000064523456{n:02d}"))
+GOOD["iccid"] = next(v for n in range(10) if luhn(v := f"893571100100123456{n}"))
+BAD_LUHN = GOOD["iccid"][:-1] + str((int(GOOD["iccid"][-1]) + 1) % 10)
+ROUNDED = next(v for n in range(10) if not luhn(v := f"89357110010012{n}0000"))
+NOT_ROUNDED = next(v for n in range(10) if luhn(v := f"89357110010012{n}0000"))
+
+
+def chunk(*rows: tuple[str | None, ...], first: int = 1) -> Chunk:
+    columns = zip(*rows, strict=True)
+    cells = {str(index): pa.array(column, pa.string()) for index, column in enumerate(columns)}
+    positions = pa.array(range(first, first + len(rows)), pa.int64())
+    return Chunk(pa.record_batch(cells), positions, (), len(rows), 0)
+
+
+def row(**changes: str | None) -> tuple[str | None, ...]:
+    return tuple((GOOD | changes).values())
+
+
+def screened(*rows: tuple[str | None, ...], first: int = 1, **settings: Any) -> Screened:
+    return Screen(Profile, HEADER, Input(**settings))(chunk(*rows, first=first))
+
+
+def only_rejected(found: Screened) -> Rejected:
+    assert len(found.rejected) == 1
+    assert found.rejected[0].index not in found.rows.to_pylist()
+    return found.rejected[0]
+
+
+# ---------------------------------------------------------------- accepted rows
+
+
+def test_a_clean_chunk_passes_whole_and_in_the_models_order() -> None:
+    found = Screen(Profile, tuple(reversed(HEADER)), Input())(chunk(tuple(reversed(row()))))
+    assert found.fields.schema.names == list(Profile.model_fields)
+    assert found.fields.to_pylist() == [GOOD]
+    assert found.rows.to_pylist() == [0]
+    assert found.rejected == []
+
+
+def test_only_the_accepted_rows_are_in_the_fields() -> None:
+    found = screened(row(apn="one"), row(iccid="x"), row(apn="three"))
+    assert found.rows.to_pylist() == [0, 2]
+    assert found.fields.column("apn").to_pylist() == ["one", "three"]
+    assert only_rejected(found).index == 1
+
+
+def test_an_empty_chunk_is_no_trouble() -> None:
+    full = chunk(row())
+    found = Screen(Profile, HEADER, Input())(Chunk(full.rows[:0], full.positions[:0], (), 0, 0))
+    assert (found.fields.num_rows, len(found.rows), found.rejected) == (0, 0, [])
+
+
+def test_a_slice_of_a_chunk_is_screened_as_it_stands() -> None:
+    whole = chunk(row(iccid="x"), row(), row(iccid="y"), row(apn="four"))
+    part = Chunk(whole.rows.slice(1), whole.positions.slice(1), (), 4, 0)
+    found = Screen(Profile, HEADER, Input())(part)
+    assert found.rows.to_pylist() == [0, 2]
+    assert only_rejected(found).reason.startswith("row 3, ")
+
+
+@pytest.mark.parametrize(
+    "iccid", ["{}F", " {}\u00a0", "\u200b{}", '="{}"', "8935 {rest}", "8935-{rest}", "\ufeff{}"]
+)
+def test_an_identifier_is_freed_of_its_wrapping(iccid: str) -> None:
+    found = screened(row(iccid=iccid.format(GOOD["iccid"], rest=GOOD["iccid"][4:])), row())
+    assert found.fields.column("iccid").to_pylist() == [GOOD["iccid"]] * 2
+    assert found.check_digits["iccid"] == (2, 0)
+
+
+def test_free_text_loses_the_white_space_around_it_and_nothing_else() -> None:
+    found = screened(row(apn=" \u00a0\u200biot  e-x\u200bample\ufeff\t"))
+    assert found.fields.column("apn").to_pylist() == ["iot  e-x\u200bample"]
+
+
+def test_arrow_and_python_strip_the_same_characters() -> None:
+    assert screened(row(apn=f"{_WHITE_SPACE}a{_WHITE_SPACE}")).fields.column("apn").to_pylist() == ["a"]
+    assert not [c for c in map(chr, range(0x3100)) if c.isspace() and c not in _WHITE_SPACE]
+
+
+def test_control_characters_inside_a_value_are_kept() -> None:
+    found = screened(row(apn="a\x00b\x1b[31m"))
+    assert found.fields.column("apn").to_pylist() == ["a\x00b\x1b[31m"]
+
+
+def test_a_null_cell_is_a_blank_one() -> None:
+    found = screened(row(cc=None), row(apn=None))
+    assert found.fields.column("cc").to_pylist() == [""]
+    assert only_rejected(found).code == "apn_missing"
+
+
+# ---------------------------------------------------------------- columns that are absent
+
+
+def test_a_default_of_the_job_file_fills_a_column_the_file_lacks() -> None:
+    found = Screen(Profile, HEADER[:4], Input(defaults={"apn": " iot "}))(chunk(row()[:4], row()[:4]))
+    assert found.fields.column("apn").to_pylist() == ["iot", "iot"]
+
+
+def test_a_default_of_the_job_file_does_not_fill_a_blank_cell() -> None:
+    assert only_rejected(screened(row(apn=""), defaults={"apn": "iot"})).code == "apn_missing"
+
+
+def test_a_default_of_the_job_file_must_satisfy_the_rule() -> None:
+    with pytest.raises(UsageError) as error:
+        Screen(Profile, HEADER[:1] + HEADER[2:], Input(defaults={"eid": "8904"}))
+    assert str(error.value) == '[input] defaults.eid: must be 32 digits, is "8904"'
+
+
+def test_a_confidential_default_is_not_shown_when_it_breaks_the_rule() -> None:
+    header = tuple(name for name in HEADER if name != "ac")
+    with pytest.raises(UsageError) as error:
+        Screen(Profile, header, Input(defaults={"ac": "s3cret" * 100}))
+    assert "must have at most 255 characters, has 600" in str(error.value)
+    assert "s3cret" not in str(error.value)
+
+
+def test_the_models_default_fills_absent_columns_and_blank_cells() -> None:
+    assert Screen(Sim, ["iccid"], Input())(chunk((GOOD["iccid"],))).fields.to_pylist() == [
+        {"iccid": GOOD["iccid"], "label": "none", "note": None}
+    ]
+    found = Screen(Sim, ["iccid", "label", "note"], Input())(chunk((GOOD["iccid"], " ", ""), row()[:3]))
+    assert found.fields.to_pylist() == [{"iccid": GOOD["iccid"], "label": "none", "note": None}]
+
+
+def test_two_columns_are_joined_into_the_field_they_stand_for() -> None:
+    header = ("iccid", "eid", "smdp", "Matching-ID", "apn")
+    cells = (GOOD["iccid"], GOOD["eid"], " h.example ", "M-1", "iot")
+    blank = (*cells[:2], "h.example", None, "iot")
+    found = Screen(Profile, header, Input())(chunk(cells, blank))
+    assert found.fields.column("ac").to_pylist() == ["LPA:1$h.example$M-1", "LPA:1$h.example$"]
+
+
+def test_a_joined_field_without_its_first_part_is_missing() -> None:
+    header = ("iccid", "eid", "smdp", "Matching-ID", "apn")
+    found = Screen(Profile, header, Input())(chunk((GOOD["iccid"], GOOD["eid"], " ", "M-1", "iot")))
+    assert only_rejected(found).reason == 'row 1, columns "smdp" and "Matching-ID": is empty; fill it in'
+
+
+def test_a_missing_key_column_is_told_before_any_row() -> None:
+    with pytest.raises(InventoryError, match="no column for iccid"):
+        Screen(Profile, HEADER[1:], Input())
+
+
+# ---------------------------------------------------------------- reasons
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"iccid": "89357X"}, "iccid_format", 'column "ICC ID": must be 19 or 20 digits, is "89357X"'),
+        ({"iccid": "9" * 99}, "iccid_format", f'must be 19 or 20 digits, is "{"9" * 59}…"'),
+        ({"iccid": " "}, "iccid_missing", 'column "ICC ID": is empty; fill it in'),
+        ({"apn": ""}, "apn_missing", 'column "apn": is empty; fill it in'),
+        ({"apn": "a" * 100}, "apn_too_long", 'must have at most 99 characters, has 100, is "aaa'),
+        (
+            {"iccid": "8.93571E+18"},
+            "iccid_damaged",
+            'the digits are lost, is "8.93571E+18"',
+        ),
+        ({"iccid": ROUNDED}, "iccid_damaged", f'digits after the 15th are zeros, is "{ROUNDED}"'),
+        ({"eid": GOOD["eid"] + ".0"}, "eid_damaged", "trailing .0"),
+        ({"iccid": "898600B5012345678901"}, "iccid_hex", "hex letters; this API takes digits only, is"),
+        ({"iccid": "898600B5"}, "iccid_format", "must be 19 or 20 digits"),
+        ({"iccid": "89\x00\u200b"}, "iccid_format", r'is "89\x00\u200b"'),
+    ],
+)
+def test_a_reason_names_row_column_fault_and_value(changes: dict[str, str], code: str, words: str) -> None:
+    found = only_rejected(screened(row(**changes), first=17))
+    assert found.code == code
+    assert found.reason.startswith('row 17, column "')
+    assert words in found.reason
+    assert found.reason.isprintable()
+
+
+def test_rows_count_on_over_the_files_of_an_inventory() -> None:
+    found = Screen(Profile, HEADER, Input())(chunk(row(apn=""), first=3), rows_before=40)
+    assert only_rejected(found).reason.startswith("row 43, ")
+
+
+def test_several_faults_of_a_row_are_told_in_one_reason_under_the_first_code() -> None:
+    found = only_rejected(screened(row(), row(eid="1", apn="", iccid="x")))
+    assert found.code == "iccid_format"
+    assert found.reason == (
+        'row 2, column "ICC ID": must be 19 or 20 digits, is "x"; '
+        'column "eid": must be 32 digits, is "1"; column "apn": is empty; fill it in'
+    )
+
+
+def test_the_key_of_a_rejected_row_is_its_cell_as_it_stood() -> None:
+    assert only_rejected(screened(row(iccid=" 8935x "))).key == " 8935x "
+    assert only_rejected(screened(row(iccid=None))).key == ""
+
+
+def test_a_confidential_value_is_never_shown() -> None:
+    found = only_rejected(screened(row(ac="SECRET" * 50)))
+    assert found.code == "ac_too_long"
+    assert "has 300, the value is confidential" in found.reason
+    assert "SECRET" not in repr(found)
+
+
+def test_an_activation_code_that_slipped_into_another_column_is_not_shown() -> None:
+    found = only_rejected(screened(row(iccid=GOOD["ac"], eid=GOOD["ac"])))
+    assert found.code == "iccid_format"
+    assert "SECRET" not in repr(found)
+
+
+def test_a_value_too_short_says_how_long_it_must_be() -> None:
+    found = Screen(Sim, ["iccid", "label"], Input())(chunk((GOOD["iccid"], "a")))
+    assert only_rejected(found).reason == 'row 1, column "label": must have at least 2 characters, is "a"'
+
+
+# ---------------------------------------------------------------- check digits
+
+
+def test_check_digits_warn_by_default_and_are_counted() -> None:
+    found = screened(row(), row(iccid=BAD_LUHN), row(iccid="x"))
+    assert found.rows.to_pylist() == [0, 1]
+    assert found.check_digits == {"iccid": (1, 1), "eid": (3, 0)}
+
+
+def test_check_digits_reject_where_the_job_file_says_so() -> None:
+    found = screened(row(), row(iccid=BAD_LUHN), check_digits={"iccid": "reject"})
+    assert only_rejected(found).code == "iccid_check_digit"
+    assert found.check_digits["iccid"] == (1, 1)
+    assert f'its check digits (luhn) are wrong, is "{BAD_LUHN}"' in only_rejected(found).reason
+
+
+def test_rounding_is_told_as_damage_even_where_check_digits_reject() -> None:
+    found = screened(row(iccid=ROUNDED), check_digits={"iccid": "reject"})
+    assert only_rejected(found).code == "iccid_damaged"
+
+
+def test_zeros_at_the_end_are_no_damage_when_the_check_digit_is_right_or_off() -> None:
+    assert screened(row(iccid=NOT_ROUNDED)).rejected == []
+    assert screened(row(iccid=ROUNDED), check_digits={"iccid": "off"}).rejected == []
+
+
+def test_check_digits_that_are_off_are_not_counted() -> None:
+    assert set(screened(row(), check_digits={"iccid": "off"}).check_digits) == {"eid"}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("icid", "did you mean iccid?"), ("apn", "the field has no check digit; known are iccid, eid")],
+)
+def test_check_digits_of_a_field_that_has_none_are_an_error(name: str, words: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Screen(Profile, HEADER, Input(check_digits={name: "off"}))
+    assert words in str(error.value)
+
+
+# ---------------------------------------------------------------- the model is the only declaration
+
+
+def models_that_columns_cannot_run() -> list[type[BaseModel]]:
+    class Number(BaseModel):
+        iccid: int
+
+    class Bounded(BaseModel):
+        iccid: Annotated[str, Field(gt="a")]
+
+    class Strict(BaseModel):
+        iccid: Annotated[str, Field(pattern="^a$", strict=True)]
+
+    class Unshaped(BaseModel):
+        iccid: Annotated[str, Identifier(check="luhn")]
+
+    class Validated(BaseModel):
+        iccid: str
+
+        @field_validator("iccid")
+        @classmethod
+        def never(cls, value: str) -> str:
+            raise ValueError
+
+    return [Number, Bounded, Strict, Unshaped, Validated]
+
+
+@pytest.mark.parametrize("model", models_that_columns_cannot_run(), ids=lambda model: model.__name__)
+def test_a_rule_that_columns_cannot_run_is_refused_not_skipped(model: type[BaseModel]) -> None:
+    with pytest.raises(TypeError):
+        Screen(model, ["iccid"], Input())
+
+
+def near(value: str) -> st.SearchStrategy[str | None]:
+    """Cells as inventories have them: good, wrapped, damaged, blank, and anything at all."""
+    around = st.text(alphabet=" \u00a0\u200b\t-", max_size=2)
+    digits = st.text(alphabet="0123456789", min_size=len(value) - 2, max_size=len(value) + 2)
+    return st.one_of(
+        st.just(value),
+        st.builds("{}{}{}".format, around, st.just(value), around),
+        digits,
+        st.builds("{}0000{}".format, st.just(value[:15]), st.sampled_from(["", "0", "F", ".0"])),
+        st.sampled_from(
+            [None, "", " ", "\u200b", "8.93571E+18", "898600B5012345678901", "a", "ab", "abcdef"]
+        ),
+        st.text(max_size=8),
+    )
+
+
+@given(
+    rows=st.lists(
+        st.tuples(near(GOOD["iccid"]), near("label"), near("note")),
+        min_size=1,
+        max_size=6,
+    ),
+    mode=st.sampled_from(["warn", "reject", "off"]),
+)
+@hypothesis_settings(max_examples=300, deadline=None)
+def test_columns_accept_exactly_the_rows_the_model_accepts(
+    rows: list[tuple[str | None, str | None, str | None]], mode: str
+) -> None:
+    found = Screen(Sim, list(Sim.model_fields), Input(check_digits={"iccid": mode}))(chunk(*rows))
+    items = {index: expected(cells, mode) for index, cells in enumerate(rows)}
+    accepted = {index: item for index, item in items.items() if item is not None}
+    assert dict(zip(found.rows.to_pylist(), found.fields.to_pylist(), strict=True)) == accepted
+    assert [no.index for no in found.rejected] == [i for i in range(len(rows)) if i not in accepted]
+
+
+def expected(cells: tuple[str | None, ...], mode: str) -> dict[str, Any] | None:
+    """Say by pydantic and identifiers alone, a row at a time, what screening should make of a row."""
+    iccid, *texts = (cell or "" for cell in cells)
+    item = dict(
+        zip(Sim.model_fields, [normalise(iccid), *(t.strip(_WHITE_SPACE) for t in texts)], strict=True)
+    )
+    try:
+        read = Sim.model_validate({name: value for name, value in item.items() if value})
+    except ValidationError:
+        return None
+    check = None if mode == "off" else "luhn"
+    if damage(read.iccid, check) or (mode == "reject" and not luhn(read.iccid)):
+        return None
+    return read.model_dump()
