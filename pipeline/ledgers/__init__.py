@@ -1,0 +1,1 @@
+"""Ledgers: implementations of contracts.Ledger, found by name through the entry points `simlift.ledgers`."""

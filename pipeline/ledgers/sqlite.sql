@@ -1,0 +1,125 @@
+-- The SQLite ledger: its tables, and every statement by name (run_folder.py reads them).
+--
+-- A plain success has no row of its own: it is a position covered by a settled batch and absent from
+-- `row`. A position in `row` is what `row` says of it.
+
+-- name: schema
+CREATE TABLE run (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    run_id TEXT NOT NULL, state TEXT NOT NULL, target TEXT NOT NULL,
+    inventory TEXT NOT NULL,        -- JSON
+    fingerprint TEXT NOT NULL,
+    header TEXT NOT NULL,           -- JSON
+    job TEXT NOT NULL,              -- JSON, secrets by reference
+    started_at REAL NOT NULL, finished_at REAL, rows_read INTEGER, requests INTEGER NOT NULL,
+    duration_s REAL NOT NULL, exit_code INTEGER, stop_reason TEXT NOT NULL
+);
+CREATE TABLE batch (
+    id INTEGER PRIMARY KEY,
+    state INTEGER NOT NULL,         -- 0 claimed, 1 settled, 2 void, 3 lost (its owner died)
+    items INTEGER NOT NULL,
+    plain INTEGER NOT NULL,         -- how many of them are plain successes
+    sends INTEGER NOT NULL,         -- how often its items were sent before
+    first INTEGER NOT NULL, last INTEGER NOT NULL,
+    low TEXT NOT NULL, high TEXT NOT NULL,  -- least and greatest key, so that a search can skip the batch
+    claimed_at REAL NOT NULL, settled_at REAL,
+    positions BLOB,                 -- packed; NULL: first to last without a gap
+    keys BLOB NOT NULL              -- packed
+);
+CREATE INDEX batch_first ON batch (first);
+CREATE TABLE row (
+    position INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    status TEXT,                    -- NULL: open, to be sent again
+    code TEXT NOT NULL, reason TEXT NOT NULL,
+    sends INTEGER NOT NULL, batch INTEGER NOT NULL, in_doubt INTEGER NOT NULL,
+    cells TEXT, raw TEXT            -- JSON; NULL: none given
+);
+
+-- name: write run
+REPLACE INTO run VALUES (
+    1, :run_id, :state, :target, :inventory, :fingerprint, :header, :job, :started_at, :finished_at,
+    :rows_read, :requests, :duration_s, :exit_code, :stop_reason);
+
+-- name: read run
+SELECT run_id, state, target, inventory, fingerprint, header, job, started_at, finished_at, rows_read,
+       requests, duration_s, exit_code, stop_reason
+FROM run;
+
+-- name: claim
+INSERT INTO batch (state, items, plain, sends, first, last, low, high, claimed_at, positions, keys)
+VALUES (0, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: settle
+UPDATE batch SET state = ?1, plain = CASE ?1 WHEN 1 THEN items - ?2 ELSE 0 END, settled_at = ?3
+WHERE id = ?4 AND state = 0;
+
+-- name: record rows
+INSERT OR IGNORE INTO row (position, key, status, code, reason, sends, batch, in_doubt, cells, raw)
+VALUES {rows};
+
+-- name: settle rows
+INSERT INTO row (position, key, status, code, reason, sends, batch, in_doubt, cells, raw)
+VALUES {rows}
+ON CONFLICT (position) DO UPDATE SET
+    key = excluded.key, status = excluded.status, code = excluded.code, reason = excluded.reason,
+    sends = excluded.sends, batch = excluded.batch, in_doubt = excluded.in_doubt,
+    cells = coalesce(excluded.cells, cells), raw = coalesce(excluded.raw, raw);
+
+-- name: lost rows
+INSERT INTO row (position, key, status, code, reason, sends, batch, in_doubt, cells, raw)
+VALUES {rows}
+ON CONFLICT (position) DO UPDATE SET
+    sends = excluded.sends, batch = excluded.batch, in_doubt = excluded.in_doubt
+WHERE status IS NULL;
+
+-- name: claimed batches
+SELECT id, sends, items, first, last, positions, keys FROM batch WHERE state = 0 ORDER BY id;
+
+-- name: lose claims
+UPDATE batch SET state = 3 WHERE state = 0;
+
+-- name: plain positions
+SELECT first, last, positions FROM batch WHERE state = 1 AND plain > 0;
+
+-- name: final positions
+SELECT position FROM row WHERE status IS NOT NULL;
+
+-- name: open rows
+SELECT position, sends, in_doubt FROM row WHERE status IS NULL;
+
+-- name: count plain
+SELECT coalesce(sum(plain), 0) FROM batch;
+
+-- name: count rows
+SELECT status, count(*) FROM row WHERE status IS NOT NULL GROUP BY status;
+
+-- name: count batches
+SELECT coalesce(max(id), 0) FROM batch;
+
+-- name: tally
+-- `reason` is that of the row that min() found: SQLite's rule for bare columns.
+SELECT status, code, count(*), min(position), reason FROM row
+WHERE status IS NOT NULL GROUP BY status, code ORDER BY 3 DESC, status, code;
+
+-- name: rows of statuses
+SELECT position, key, status, code, reason, sends, batch, in_doubt, cells, raw FROM row
+WHERE status IN (SELECT value FROM json_each(?)) ORDER BY position;
+
+-- name: rows of key
+SELECT position, key, status, code, reason, sends, batch, in_doubt, cells, raw FROM row
+WHERE key = ?;
+
+-- name: batches of key
+SELECT id, state, sends, items, first, last, positions, keys FROM batch
+WHERE (state = 0 OR plain > 0) AND ? BETWEEN low AND high ORDER BY id;
+
+-- name: plain batches
+SELECT id, items, first, last, positions, keys FROM batch WHERE plain > 0 ORDER BY first;
+
+-- name: next row
+SELECT min(position) FROM row WHERE position >= ?;
+
+-- name: rows between
+SELECT position, key, status, code, reason, sends, batch FROM row
+WHERE position >= ? AND position < ? ORDER BY position;

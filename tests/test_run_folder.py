@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ledger_making import RECORD, batch_of, row
+
+from pipeline.errors import LedgerError, UsageError
+from pipeline.ledgers.sqlite import SqliteLedger
+from pipeline.model import Settlement, Status
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+PRELUDE = """
+import asyncio, resource, sys
+from pathlib import Path
+from ledger_making import RECORD, batch_of, row
+from pipeline.errors import SimliftError
+from pipeline.ledgers.sqlite import SqliteLedger
+from pipeline.model import Settlement, Status
+folder = Path(sys.argv[1])
+"""
+
+
+def python(program: str, folder: Path) -> list[str]:
+    return [sys.executable, "-c", PRELUDE + program, str(folder)]
+
+
+def run_python(program: str, folder: Path) -> str:
+    done = subprocess.run(
+        python(program, folder), env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_a_killed_process_keeps_every_claim_and_settlement_that_returned(tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    program = """
+async def work(ledger, first):
+    for start in range(first, 10**9, 40):
+        batch = await ledger.claim(batch_of(range(start, start + 10)))
+        print("claimed", batch.id, start, flush=True)
+        if start % 3:
+            await ledger.settle(Settlement(batch.id, (row(start, Status.REFUSED),)))
+            print("settled", batch.id, start, flush=True)
+async def main():
+    ledger = SqliteLedger.create(folder, RECORD)
+    await asyncio.gather(*(work(ledger, first) for first in (1, 11, 21, 31)))
+asyncio.run(main())
+"""
+    with subprocess.Popen(
+        python(program, folder), env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        lines = [process.stdout.readline() for _ in range(60)]
+        os.kill(process.pid, signal.SIGKILL)
+        lines += [line for line in process.stdout if line.endswith("\n")]
+    claimed = {int(start) for word, _, start in map(str.split, lines) if word == "claimed"}
+    settled = {int(start) for word, _, start in map(str.split, lines) if word == "settled"}
+
+    ledger = SqliteLedger.open(folder)  # and its lock died with it
+    resume = ledger.take_over()
+    known = set(resume.done) | set(resume.open)
+    for start in claimed:
+        assert known.issuperset(range(start, start + 10))
+    for start in settled:
+        assert set(resume.done).issuperset(range(start, start + 10))
+    assert settled
+    assert not set(resume.done) & set(resume.open)
+    in_flight = claimed - settled
+    assert any(resume.open.get(start) for start in in_flight)
+    assert ledger.counts()[Status.REFUSED] * 9 == ledger.counts()[Status.SUCCEEDED]
+    ledger.close()
+
+
+def test_a_second_process_is_refused_and_told_who_owns_the_run(tmp_path: Path) -> None:
+    ledger = SqliteLedger.create(tmp_path / "mine", RECORD)
+    program = """
+for begin in (lambda: SqliteLedger.open(folder), lambda: SqliteLedger.create(folder, RECORD)):
+    try:
+        begin()
+    except SimliftError as error:
+        print(type(error).__name__, error)
+print(SqliteLedger.open(folder, read_only=True).run().run_id)
+"""
+    *refused, name = run_python(program, tmp_path / "mine").splitlines()
+    assert len(refused) == 2
+    for line in refused:
+        assert line.startswith(f"UsageError run mine is in use by process {os.getpid()} on ")
+    assert name == "nightly"
+    with pytest.raises(UsageError, match="in use"):
+        SqliteLedger.open(tmp_path / "mine")
+    ledger.close()
+    SqliteLedger.open(tmp_path / "mine").close()
+
+
+async def test_a_full_disk_fails_every_caller_and_keeps_what_was_committed(tmp_path: Path) -> None:
+    ledger = SqliteLedger.create(tmp_path / "full", RECORD)
+    await ledger.record([row(1, Status.REJECTED)])
+
+    def allow_few_pages(connection: sqlite3.Connection) -> None:
+        ((pages,),) = connection.execute("PRAGMA page_count")
+        connection.execute(f"PRAGMA max_page_count = {pages + 2}").fetchall()
+
+    assert ledger._writer
+    ledger._writer.write_now(allow_few_pages)
+    many = [row(n, Status.REJECTED, cells=("x" * 500,)) for n in range(2, 200)]
+    results = await asyncio.gather(ledger.record(many), return_exceptions=True)
+    (error,) = results
+    assert isinstance(error, LedgerError)
+    assert "database or disk is full; free some space, then resume" in str(error)
+    assert "\n" not in str(error)
+    with pytest.raises(LedgerError, match="full"):
+        await ledger.claim(batch_of([500]))
+    assert ledger.counts()[Status.REJECTED] == 1
+    ledger.close()
+    ledger = SqliteLedger.open(tmp_path / "full")
+    await ledger.record(many)
+    assert ledger.counts()[Status.REJECTED] == 199
+    ledger.close()
+
+
+def test_a_write_that_the_system_refuses_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    program = """
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+ledger = SqliteLedger.create(folder, RECORD)
+async def main():
+    recorded = 0
+    try:
+        while True:
+            await ledger.record([row(recorded + 1, Status.REJECTED, cells=("x" * 3_000,))])
+            recorded += 1
+    except SimliftError as error:
+        print(recorded)
+        print(type(error).__name__, error)
+asyncio.run(main())
+ledger.close()
+"""
+    recorded, error = run_python(program, tmp_path / "small").splitlines()
+    assert int(recorded) > 10
+    assert error.startswith(
+        f"LedgerError ledger {tmp_path}/small/ledger.sqlite: disk I/O error; check the disk"
+    )
+    ledger = SqliteLedger.open(tmp_path / "small")
+    assert ledger.counts()[Status.REJECTED] == int(recorded)
+    ledger.close()
+
+
+async def test_only_the_owner_can_read_the_folder_and_its_files(tmp_path: Path) -> None:
+    ledger = SqliteLedger.create(tmp_path / "runs" / "private", RECORD)
+    await ledger.claim(batch_of([1]))
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "runs" / "private").iterdir()}
+    assert modes == dict.fromkeys(["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "lock"], 0o600)
+    assert (tmp_path / "runs" / "private").stat().st_mode & 0o777 == 0o700
+    ledger.close()
+
+
+def test_a_run_begins_once(tmp_path: Path) -> None:
+    SqliteLedger.create(tmp_path / "once", RECORD).close()
+    with pytest.raises(UsageError, match="run once exists already"):
+        SqliteLedger.create(tmp_path / "once", RECORD)
+    SqliteLedger.open(tmp_path / "once").close()  # the refusal let go of the lock
+
+
+def test_a_crash_while_the_ledger_is_made_leaves_a_folder_to_begin_in(tmp_path: Path) -> None:
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "ledger.sqlite.new").write_bytes(b"half a page")
+    (tmp_path / "half" / "ledger.sqlite.new-journal").write_bytes(b"half a journal")
+    with pytest.raises(UsageError, match="no run half"):
+        SqliteLedger.open(tmp_path / "half")
+    ledger = SqliteLedger.create(tmp_path / "half", RECORD)
+    assert ledger.run() == RECORD
+    ledger.close()
+
+
+def test_a_missing_run_is_a_usage_error(tmp_path: Path) -> None:
+    for read_only in (False, True):
+        with pytest.raises(UsageError, match="no run none in"):
+            SqliteLedger.open(tmp_path / "none", read_only=read_only)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda path: path.write_bytes(b"this is no database" * 100), "file is not a database"),
+        (lambda path: path.write_bytes(b""), "is not a simlift ledger"),
+        (lambda path: _execute(path, "PRAGMA application_id = 5"), "is not a simlift ledger"),
+        (lambda path: _execute(path, "PRAGMA user_version = 7"), "has schema 7, this simlift knows 1"),
+    ],
+)
+def test_what_is_not_our_ledger_is_refused_in_one_line(
+    tmp_path: Path, damage: object, words: str, *, read_only: bool
+) -> None:
+    SqliteLedger.create(tmp_path / "odd", RECORD).close()
+    assert callable(damage)
+    damage(tmp_path / "odd" / "ledger.sqlite")
+    with pytest.raises(LedgerError, match=words) as refused:
+        SqliteLedger.open(tmp_path / "odd", read_only=read_only)
+    assert "\n" not in str(refused.value)
+
+
+def _execute(path: Path, sql: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(sql)
+    connection.commit()
+    connection.close()
+
+
+async def test_a_damaged_page_is_reported_when_it_is_read(tmp_path: Path) -> None:
+    ledger = SqliteLedger.create(tmp_path / "torn", RECORD)
+    batch = await ledger.claim(batch_of(range(1, 500)))
+    await ledger.settle(Settlement(batch.id))
+    ledger.close()
+    path = tmp_path / "torn" / "ledger.sqlite"
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    with pytest.raises(LedgerError, match="damaged"):
+        list(SqliteLedger.open(tmp_path / "torn", read_only=True).outcomes())
+
+
+def test_a_folder_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be made: Not a directory"):
+        SqliteLedger.create(tmp_path / "file" / "run", RECORD)
