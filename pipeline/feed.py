@@ -1,0 +1,68 @@
+"""The bounded feed between the producer's thread and the event loop.
+
+One portion is being used while the next one is being made, never more: a slow vendor slows the reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from concurrent.futures import Executor
+
+    from pipeline.model import Batch, Portion
+
+
+class Feed:
+    """Hands out fresh batches one by one, to many takers.
+
+    `absorb` is awaited with each portion before its batches are handed out (it records the rows that will
+    never be sent). Reading happens in `executor`. Errors of the producer come out of `take`.
+    """
+
+    def __init__(
+        self, portions: Iterator[Portion], absorb: Callable[[Portion], Awaitable[None]], executor: Executor
+    ) -> None:
+        self._portions = portions
+        self._absorb = absorb
+        self._executor = executor
+        self._ready: deque[Batch] = deque()
+        self._next: asyncio.Future[Portion | None] | None = None
+        self._turn = asyncio.Lock()
+        self.exhausted = False
+
+    async def take(self) -> Batch | None:
+        """Give the next fresh batch, or None when the inventory has been read to its end."""
+        while not self._ready and not self.exhausted:
+            async with self._turn:
+                if not self._ready and not self.exhausted:
+                    await self._refill()
+        return self._ready.popleft() if self._ready else None
+
+    async def close(self) -> None:
+        """Wait for the reading under way, then let go of the files."""
+        if self._next is not None:
+            await asyncio.wait([self._next])
+            self._next.exception()
+        self.exhausted = True
+        close = getattr(self._portions, "close", None)
+        if close is not None:
+            await asyncio.get_running_loop().run_in_executor(self._executor, close)
+
+    async def _refill(self) -> None:
+        # Shielded, so that a cancelled taker does not lose the portion for the others.
+        portion = await asyncio.shield(self._next or self._read())
+        if portion is None:
+            self._next = None
+            self.exhausted = True
+            return
+        self._next = self._read()
+        await self._absorb(portion)
+        self._ready.extend(portion.batches)
+
+    def _read(self) -> asyncio.Future[Portion | None]:
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._executor, next, self._portions, None)

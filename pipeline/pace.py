@@ -1,0 +1,69 @@
+"""When the next request may leave: the rate limit, and holds that the vendor asks for.
+
+One Pace serves all workers, so a push-back holds them all. Time is the event loop's, never the wall's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from aiolimiter import AsyncLimiter
+
+from pipeline.errors import NoReply
+from pipeline.model import Fault, FaultKind
+
+
+class Pace:
+    """Permission to send, at most `requests_per_second` (rounded up) in any window of one second.
+
+    A limiter of capacity 1 that drains in 1/rate seconds spaces permissions evenly; one of capacity n
+    would let 2n - 1 through in its first second.
+    """
+
+    def __init__(self, requests_per_second: float) -> None:
+        self.requests_per_second = requests_per_second
+        self._limiter = AsyncLimiter(1, 1 / requests_per_second)
+        self._held_until = -math.inf
+        self._why = ""
+        self._closed = False
+        self._waiting: set[asyncio.Timeout] = set()
+
+    async def permit(self) -> None:
+        """Wait until one request may leave. Raises NoReply (nothing sent) once the pace is closed."""
+        try:
+            async with asyncio.timeout(0 if self._closed else None) as wait:
+                self._waiting.add(wait)
+                try:
+                    await self._turn()
+                finally:
+                    self._waiting.discard(wait)
+        except TimeoutError:
+            fault = Fault(FaultKind.NOT_CARRIED_OUT, "stopping", "the run is stopping", reached=False)
+            raise NoReply(fault) from None
+
+    async def _turn(self) -> None:
+        loop = asyncio.get_running_loop()
+        await self._limiter.acquire()
+        # A hold may begin while others wait for the limiter, or be prolonged while it lasts.
+        while (wait_s := self._held_until - loop.time()) > 0:
+            await asyncio.sleep(wait_s)
+            await self._limiter.acquire()
+
+    def hold(self, seconds: float, why: str) -> None:
+        """Let nothing leave for `seconds` from now; a longer hold in force stays."""
+        until = asyncio.get_running_loop().time() + seconds
+        if until > self._held_until:
+            self._held_until, self._why = until, why
+
+    def holding(self) -> str:
+        """Say in words what holds the pace now, or nothing."""
+        left_s = self._held_until - asyncio.get_running_loop().time()
+        return f"{self._why}, {left_s:.0f} s left" if left_s > 0 else ""
+
+    def close(self) -> None:
+        """Give no more permissions; whoever waits for one is turned away."""
+        self._closed = True
+        now = asyncio.get_running_loop().time()
+        for wait in self._waiting:
+            wait.reschedule(now)

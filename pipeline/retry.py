@@ -1,0 +1,169 @@
+"""What becomes of a batch after a send: final, again, or the end of the run.
+
+Pure: no clock, no sleep, no I/O; chance comes in as a number. The rules are DESIGN's invariants 3 and 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.model import Again, Decision, Fault, FaultKind, Final, Ruling, Status, Verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.model import Batch, Verdict
+    from pipeline.settings import Retry
+
+
+def decide(
+    batch: Batch, outcome: Verdicts | Fault, policy: Retry, *, chance: float, vendor_away: bool = False
+) -> Decision:
+    """Turn the outcome of one send into a Decision.
+
+    `chance` in [0, 1) draws the waits (full jitter). `vendor_away` says that nothing at all was answered
+    for as long as a batch is tried: then the run stops with its rows unsent, instead of giving them up.
+    """
+    if isinstance(outcome, Fault):
+        return _decide_fault(batch, outcome, policy, chance=chance, vendor_away=vendor_away)
+    return _decide_verdicts(batch, outcome, policy, chance=chance)
+
+
+def backoff_s(policy: Retry, tries: int, chance: float) -> float:
+    """Give a wait in seconds that doubles with each try up to `longest_wait_s`, drawn with full jitter."""
+    return chance * min(policy.longest_wait_s, policy.first_wait_s * 2.0 ** min(tries, 60))
+
+
+def _decide_fault(batch: Batch, fault: Fault, policy: Retry, *, chance: float, vendor_away: bool) -> Decision:
+    everything = range(len(batch))
+    match fault.kind:
+        case FaultKind.STOP:
+            return Decision(void=True, stop=fault)
+        case FaultKind.NOT_CARRIED_OUT:
+            if batch.tries + 1 < policy.attempts:
+                return _try_all_again(batch, fault, policy, chance)
+            if vendor_away:
+                return Decision(void=True, stop=fault)
+            return Decision(final=_all_final(everything, _given_up(batch, fault.code, fault.reason)))
+        case FaultKind.LOST:
+            doubt = _in_doubt(batch, everything, policy, chance, code=fault.code, reason=fault.reason)
+            return replace(
+                doubt, hold_s=fault.retry_after_s or 0.0, pushed_back=fault.retry_after_s is not None
+            )
+        case FaultKind.REFUSED | FaultKind.TOO_LARGE:
+            if len(batch) > 1:
+                halves = Again(
+                    tuple(everything),
+                    wait_s=0.0,
+                    in_doubt=batch.in_doubt,
+                    sends=batch.sends + 1,
+                    tries=batch.tries,
+                    most_items=_half(batch),
+                )
+                return Decision(again=(halves,), void=True)
+            # The envelope speaks of this call; what an earlier, unanswered call did it does not tell.
+            status = Status.IN_DOUBT if batch.in_doubt else Status.REFUSED
+            return Decision(final={0: Final(status, fault.code, fault.reason)})
+
+
+def _try_all_again(batch: Batch, fault: Fault, policy: Retry, chance: float) -> Decision:
+    """Nothing was carried out: the claim is void, the shared pace waits, all goes out again as it was."""
+    wait_s = max(backoff_s(policy, batch.tries, chance), fault.retry_after_s or 0.0)
+    again = Again(
+        tuple(range(len(batch))),
+        wait_s=wait_s,
+        in_doubt=batch.in_doubt,
+        sends=batch.sends + (1 if fault.reached else 0),
+        tries=batch.tries + 1,
+        most_items=batch.most_items,
+    )
+    return Decision(again=(again,), void=True, hold_s=wait_s, pushed_back=True)
+
+
+def _decide_verdicts(batch: Batch, verdicts: Verdicts, policy: Retry, *, chance: float) -> Decision:
+    final: dict[int, Final] = {}
+    passing: list[int] = []
+    still_open: list[int] = []
+    for index, verdict in verdicts.exceptions.items():
+        match verdict.ruling:
+            case Ruling.PASSING:
+                passing.append(index)
+            case Ruling.OPEN:
+                still_open.append(index)
+            case _:
+                final[index] = _final(batch, verdict)
+    again: list[Again] = []
+    for indices, settle in ((passing, _passing), (still_open, _in_doubt)):
+        if indices:
+            words = verdicts.exceptions[indices[0]]
+            part = settle(batch, indices, policy, chance, code=words.code, reason=words.reason)
+            final |= {i: _with_words(end, verdicts.exceptions[i]) for i, end in part.final.items()}
+            again.extend(part.again)
+    return Decision(final=final, again=tuple(again), pushed_back=bool(passing))
+
+
+def _final(batch: Batch, verdict: Verdict) -> Final:
+    match verdict.ruling:
+        case Ruling.SUCCEEDED:
+            return Final(Status.SUCCEEDED, verdict.code, verdict.reason)
+        case Ruling.EXISTS if batch.in_doubt:
+            return Final(Status.CONFIRMED, verdict.code, verdict.reason)
+        case _:
+            return Final(Status.REFUSED, verdict.code, verdict.reason)
+
+
+def _passing(
+    batch: Batch, indices: Sequence[int], policy: Retry, chance: float, *, code: str, reason: str
+) -> Decision:
+    if batch.tries + 1 >= policy.attempts:
+        return Decision(final=_all_final(indices, _given_up(batch, code, reason)))
+    again = Again(
+        tuple(indices),
+        wait_s=backoff_s(policy, batch.tries, chance),
+        in_doubt=batch.in_doubt,
+        sends=batch.sends + 1,
+        tries=batch.tries + 1,
+        most_items=batch.most_items,
+        code=code,
+        reason=reason,
+    )
+    return Decision(again=(again,))
+
+
+def _in_doubt(
+    batch: Batch, indices: Sequence[int], policy: Retry, chance: float, *, code: str, reason: str
+) -> Decision:
+    """Send again after `settle_s` in smaller batches; it counts as a try only where none is smaller."""
+    shrinks = len(batch) > 1
+    tries = batch.tries if shrinks else batch.tries + 1
+    if tries >= policy.attempts:
+        return Decision(final=_all_final(indices, Final(Status.IN_DOUBT, code, reason)))
+    again = Again(
+        tuple(indices),
+        wait_s=policy.settle_s + backoff_s(policy, batch.tries, chance),
+        in_doubt=True,
+        sends=batch.sends + 1,
+        tries=tries,
+        most_items=_half(batch),
+        code=code,
+        reason=reason,
+    )
+    return Decision(again=(again,))
+
+
+def _given_up(batch: Batch, code: str, reason: str) -> Final:
+    """Call no row given up that may have arrived by an earlier, unanswered send."""
+    return Final(Status.IN_DOUBT if batch.in_doubt else Status.GAVE_UP, code, reason)
+
+
+def _all_final(indices: Sequence[int], final: Final) -> dict[int, Final]:
+    return dict.fromkeys(indices, final)
+
+
+def _with_words(final: Final, verdict: Verdict) -> Final:
+    return replace(final, code=verdict.code or final.code, reason=verdict.reason or final.reason)
+
+
+def _half(batch: Batch) -> int:
+    return max(1, (len(batch) + 1) // 2)

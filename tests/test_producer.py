@@ -1,0 +1,232 @@
+"""The producer: screened, deduplicated, bounded batches out of any source."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings, strategies as st
+from pyroaring import BitMap
+
+from pipeline.model import BrokenRow, Chunk, OpenRow, Portion, ResumePoint, Status
+from pipeline.producer import ENVELOPE_BYTES, Producer
+from pipeline.settings import Input
+from pipeline.targets.sim_express import Settings, SimExpress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pipeline.model import Batch
+
+HEADER = ("iccid", "eid", "imei", "ac", "cc", "apn")
+Row = tuple[str, ...]
+
+
+def profile(number: int, **changes: str) -> Row:
+    cells = {
+        "iccid": f"{8935711001000000101 + number}",
+        "eid": "35203000100100000000000000287435",
+        "imei": "861111111111115",
+        "ac": "1",
+        "cc": "",
+        "apn": "iot",
+    }
+    return tuple((cells | changes).values())
+
+
+@dataclass
+class ListSource:
+    """A source of given rows, in chunks of given sizes; None stands for a broken row."""
+
+    rows: Sequence[Row | None]
+    chunk_rows: int = 1000
+    header: tuple[str, ...] = HEADER
+    bytes_total: int = 1000
+
+    def chunks(self) -> Iterator[Chunk]:
+        for start in range(0, len(self.rows), self.chunk_rows):
+            part = self.rows[start : start + self.chunk_rows]
+            whole = [(start + i + 1, row) for i, row in enumerate(part) if row is not None]
+            columns = {
+                str(c): pa.array([row[c] for _, row in whole], pa.string()) for c in range(len(self.header))
+            }
+            yield Chunk(
+                pa.record_batch(columns),
+                pa.array([position for position, _ in whole], pa.int64()),
+                tuple(
+                    BrokenRow(start + i + 1, f"row {start + i + 1}: has 2 cells", "a,b")
+                    for i, row in enumerate(part)
+                    if row is None
+                ),
+                rows_read=start + len(part),
+                bytes_read=start + len(part),
+            )
+
+
+def target(monkeypatch: pytest.MonkeyPatch) -> SimExpress:
+    monkeypatch.setenv("CODE", "x")
+    return SimExpress(Settings(kind="sim-express", access_code="env:CODE", secret_code="env:CODE"))
+
+
+@pytest.fixture
+def sim_express(monkeypatch: pytest.MonkeyPatch) -> SimExpress:
+    return target(monkeypatch)
+
+
+def produce(
+    sim_express: SimExpress,
+    *sources: ListSource,
+    batch_items: int = 1000,
+    batch_bytes: int = 8_000_000,
+    resume: ResumePoint | None = None,
+) -> list[Portion]:
+    producer = Producer(
+        sources, sim_express, Input(), batch_items=batch_items, batch_bytes=batch_bytes, resume=resume
+    )
+    return list(producer.portions())
+
+
+def batches_of(portions: list[Portion]) -> list[Batch]:
+    return [batch for portion in portions for batch in portion.batches]
+
+
+def positions_of(batch: Batch) -> list[int]:
+    return list(batch.items.column("position").to_pylist())
+
+
+def test_every_batch_but_the_last_is_full(sim_express: SimExpress) -> None:
+    portions = produce(sim_express, ListSource([profile(i) for i in range(2500)], chunk_rows=700))
+    assert [len(batch) for batch in batches_of(portions)] == [1000, 1000, 500]
+
+
+def test_items_keep_the_order_and_the_text_of_the_inventory(sim_express: SimExpress) -> None:
+    (batch,) = batches_of(produce(sim_express, ListSource([profile(2), profile(1)])))
+    assert positions_of(batch) == [1, 2]
+    assert batch.keys() == ["8935711001000000103", "8935711001000000102"]
+    assert json.loads(batch.items.column("payload")[0].as_py().removesuffix(",")) == dict(
+        zip(HEADER, profile(2), strict=True)
+    )
+    assert batch.source_rows([1]) == [profile(1)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    chunk_rows=st.integers(1, 60),
+    batch_items=st.integers(1, 50),
+    batch_bytes=st.integers(400, 4000),
+    seed=st.integers(0, 2**32),
+)
+def test_the_same_rows_are_cut_into_the_same_batches_whatever_the_chunks(
+    chunk_rows: int, batch_items: int, batch_bytes: int, seed: int
+) -> None:
+    rng = random.Random(seed)
+    rows = [profile(i, apn="x" * rng.randint(1, 60)) for i in range(100)]
+    with pytest.MonkeyPatch.context() as patch:
+        express = target(patch)
+        bounds = {"batch_items": batch_items, "batch_bytes": batch_bytes}
+        whole = batches_of(produce(express, ListSource(rows), **bounds))
+        pieces = batches_of(produce(express, ListSource(rows, chunk_rows), **bounds))
+    assert [positions_of(b) for b in pieces] == [positions_of(b) for b in whole]
+    assert [p for b in whole for p in positions_of(b)] == list(range(1, 101))
+    for batch in whole:
+        assert len(batch) <= batch_items
+        assert len(batch.payload()) + ENVELOPE_BYTES <= batch_bytes
+
+
+def test_a_batch_is_cut_only_where_the_next_item_would_not_fit(sim_express: SimExpress) -> None:
+    rows = [profile(i) for i in range(20)]
+    size = produce(sim_express, ListSource(rows))[-1].batches[0].payload().nbytes // 20
+    cut = batches_of(produce(sim_express, ListSource(rows), batch_bytes=5 * size + ENVELOPE_BYTES))
+    assert [len(batch) for batch in cut] == [5, 5, 5, 5]
+
+
+def test_an_item_too_large_for_any_batch_is_rejected(sim_express: SimExpress) -> None:
+    portions = produce(sim_express, ListSource([profile(1, ac="x" * 2000), profile(2)]), batch_bytes=1000)
+    (rejected,) = portions[0].exceptional
+    assert (rejected.position, rejected.status, rejected.code) == (1, Status.REJECTED, "too_long")
+    assert "x" * 20 not in rejected.reason
+    assert [positions_of(b) for b in batches_of(portions)] == [[2]]
+
+
+def test_a_repeated_key_is_a_duplicate_and_the_first_one_is_sent(sim_express: SimExpress) -> None:
+    portions = produce(sim_express, ListSource([profile(1), profile(2), profile(1)], chunk_rows=1))
+    (repeated,) = [row for portion in portions for row in portion.exceptional]
+    assert (repeated.position, repeated.status, repeated.key) == (3, Status.DUPLICATE, "8935711001000000102")
+    assert repeated.cells == profile(1)
+
+
+def test_a_rejected_row_makes_no_later_row_a_duplicate(sim_express: SimExpress) -> None:
+    portions = produce(sim_express, ListSource([profile(1, apn=""), profile(1)]))
+    assert [row.status for row in portions[0].exceptional] == [Status.REJECTED]
+    assert [positions_of(b) for b in batches_of(portions)] == [[2]]
+
+
+def test_keys_that_differ_in_the_last_digit_alone_are_three_profiles(sim_express: SimExpress) -> None:
+    rows = [profile(0, iccid=f"1234567891234567891{digit}") for digit in "925"]
+    (batch,) = batches_of(produce(sim_express, ListSource(rows)))
+    assert len(batch) == 3
+
+
+def test_a_broken_row_is_rejected_at_its_place_with_its_raw_text(sim_express: SimExpress) -> None:
+    portions = produce(sim_express, ListSource([profile(1), None, profile(2)]))
+    (rejected,) = portions[0].exceptional
+    assert (rejected.position, rejected.status, rejected.raw) == (2, Status.REJECTED, "a,b")
+    assert [positions_of(b) for b in batches_of(portions)] == [[1, 3]]
+
+
+def test_every_row_is_either_sent_or_has_a_record(sim_express: SimExpress) -> None:
+    rng = random.Random(5)
+    rows = [
+        rng.choice([None, profile(rng.randint(1, 50)), profile(i, imei="1"), profile(i)]) for i in range(500)
+    ]
+    portions = produce(sim_express, ListSource(rows, chunk_rows=37), batch_items=10)
+    recorded = [row.position for portion in portions for row in portion.exceptional]
+    sent = [p for batch in batches_of(portions) for p in positions_of(batch)]
+    assert sorted(recorded + sent) == list(range(1, 501))
+    assert portions[-1].rows_read == 500
+
+
+def test_several_files_are_one_inventory_with_running_positions(sim_express: SimExpress) -> None:
+    portions = produce(
+        sim_express, ListSource([profile(1), profile(2)]), ListSource([profile(2), profile(3)])
+    )
+    assert [positions_of(b) for b in batches_of(portions)] == [[1, 2, 4]]
+    assert [row.position for p in portions for row in p.exceptional] == [3]
+    assert portions[-1].rows_read == 4
+
+
+def test_a_resumed_run_leaves_out_what_is_done_but_still_knows_its_keys(sim_express: SimExpress) -> None:
+    rows = [profile(1), profile(2), profile(3), profile(1)]
+    portions = produce(sim_express, ListSource(rows), resume=ResumePoint(BitMap([1, 3])))
+    assert [positions_of(b) for b in batches_of(portions)] == [[2]]
+    assert [row.status for p in portions for row in p.exceptional] == [Status.DUPLICATE]
+
+
+def test_rows_left_open_travel_with_their_own_history_and_never_with_fresh_ones(
+    sim_express: SimExpress,
+) -> None:
+    left_open = {2: OpenRow(3, in_doubt=True), 4: OpenRow(3, in_doubt=True), 5: OpenRow(1, in_doubt=False)}
+    resume = ResumePoint(BitMap([1]), left_open)
+    portions = produce(sim_express, ListSource([profile(i) for i in range(6)], chunk_rows=2), resume=resume)
+    found = {(b.sends, b.in_doubt): positions_of(b) for b in batches_of(portions)}
+    assert found == {(3, True): [2, 4], (1, False): [5], (0, False): [3, 6]}
+
+
+def test_a_source_is_read_no_further_than_portions_are_asked_for(sim_express: SimExpress) -> None:
+    read: list[int] = []
+
+    class Watched(ListSource):
+        def chunks(self) -> Iterator[Chunk]:
+            for chunk in super().chunks():
+                read.append(chunk.rows_read)
+                yield chunk
+
+    source = Watched([profile(i) for i in range(100)], chunk_rows=10)
+    portions = Producer([source], sim_express, Input(), batch_items=5, batch_bytes=10_000).portions()
+    next(portions)
+    next(portions)
+    assert read == [10, 20]
