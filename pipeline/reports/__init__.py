@@ -1,0 +1,44 @@
+"""What a run comes to, for people and for machines, read from its ledger alone.
+
+summary.json, outcomes.csv, failures.csv and report.html in the run's folder; the lines of `trace`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.reports.html import write_html
+from pipeline.reports.rows import write_failures, write_outcomes
+from pipeline.reports.summary import Summary, summary, write_summary
+from pipeline.reports.trace import Traced, trace_text, traced
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.contracts import Ledger
+
+__all__ = [
+    "Summary",
+    "Traced",
+    "summary",
+    "trace_text",
+    "traced",
+    "write_all",
+    "write_failures",
+    "write_html",
+    "write_outcomes",
+    "write_summary",
+]
+
+
+def write_all(ledger: Ledger, folder: Path) -> Summary:
+    """Write all four reports into the run's folder and give back the summary.
+
+    summary.json comes last: where it is new, the others are. Raises SimliftError when one can't be written.
+    """
+    write_outcomes(ledger, folder / "outcomes.csv")
+    write_failures(ledger, folder / "failures.csv")
+    write_html(ledger, folder / "report.html")
+    whole = summary(ledger)
+    write_summary(folder, whole)
+    return whole

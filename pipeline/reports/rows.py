@@ -1,0 +1,107 @@
+"""outcomes.csv and failures.csv: what became of every row, and the rows to mend and send again.
+
+Outcomes are written a column at a time; only the rows that are not good are touched one by one.
+"""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.model import OUTCOME_COLUMNS, Status
+from pipeline.reports.private_file import private_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pipeline.contracts import Ledger
+
+#: What failures.csv adds behind the source columns.
+FAILURE_COLUMNS = ("simlift_status", "simlift_code", "simlift_reason", "simlift_raw")
+
+NOT_GOOD = tuple(status for status in Status if not status.good)
+
+# OWASP, "CSV Injection": a cell that begins with one of these is run as a formula; the last four are the
+# full-width twins that some spreadsheets take for the same.
+_RUN_AS_FORMULA = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+_FORMULA = r"^[=+\-@\t\r\n\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
+_NEEDS_QUOTES = '[,"\r\n]'
+
+
+def write_outcomes(ledger: Ledger, path: Path) -> int:
+    """Write a line for each row with a final status, in inventory order; give back how many there are.
+
+    Raises SimliftError when the file can't be written, LedgerError when the rows can't be read.
+    """
+    lines = 0
+    with private_file(path) as file:
+        file.write(",".join(OUTCOME_COLUMNS) + "\n")
+        file.flush()
+        for outcomes in ledger.outcomes():
+            file.buffer.write(_lines(outcomes))
+            lines += outcomes.num_rows
+    return lines
+
+
+def _lines(outcomes: pa.RecordBatch) -> bytes:
+    """Give the rows as CSV lines in UTF-8, without a Python object for any of them."""
+    if not outcomes.num_rows:
+        return b""
+    columns = [_cells(outcomes.column(name)) for name in OUTCOME_COLUMNS]
+    columns[-1] = pc.binary_join_element_wise(columns[-1], "\n", "")
+    lines: Any = pc.binary_join_element_wise(*columns, ",")
+    # A fresh string array holds its text back to back, from offset 0 to its last one: that is the file.
+    _, offsets, text = lines.buffers()
+    plain: bytes = text[: memoryview(offsets).cast("i")[len(lines)]].to_pybytes()
+    return plain
+
+
+def _cells(column: pa.Array) -> pa.Array:
+    """Give a column as CSV cells: guarded against spreadsheets, in quotes where CSV wants them."""
+    # A null would take its whole line with it when the columns are joined.
+    cells = pc.fill_null(pc.cast(column, pa.string()), "")
+    if pa.types.is_integer(column.type):
+        return cells
+    risky = pc.match_substring_regex(cells, _FORMULA)
+    if pc.any(risky).as_py():
+        cells = pc.if_else(risky, pc.binary_join_element_wise("'", cells, ""), cells)
+    quoted = pc.match_substring_regex(cells, _NEEDS_QUOTES)
+    if pc.any(quoted).as_py():
+        doubled = pc.replace_substring(cells, '"', '""')
+        cells = pc.if_else(quoted, pc.binary_join_element_wise('"', doubled, '"', ""), cells)
+    return cells
+
+
+def write_failures(ledger: Ledger, path: Path) -> int:
+    """Write each row that is not good with its source cells as they stood; give back how many there are.
+
+    The file is an inventory: it can be run as it is. The source cells are the user's own and stay
+    unguarded; the vendor's words beside them are guarded. Raises SimliftError, LedgerError.
+    """
+    header = ledger.run().header
+    lines = 0
+    with private_file(path) as file:
+        # With CR LF as line end, the module puts a cell with either of them in quotes (Python 3.11 too).
+        writer = csv.writer(file, lineterminator="\r\n")
+        writer.writerow((*header, *FAILURE_COLUMNS))
+        for line in _failures(ledger, len(header)):
+            writer.writerow(line)
+            lines += 1
+    return lines
+
+
+def _failures(ledger: Ledger, width: int) -> Iterator[tuple[str, ...]]:
+    for row in ledger.exceptional(*NOT_GOOD):
+        # A broken row gives its raw line alone: cells under a wrong header, or with bytes written out,
+        # could pass as good ones in the next run.
+        cells = () if row.raw else row.cells
+        missing = ("",) * (width - len(cells))
+        yield (*cells, *missing, str(row.status), _guard(row.code), _guard(row.reason), row.raw)
+
+
+def _guard(cell: str) -> str:
+    return "'" + cell if cell[:1] and cell[0] in _RUN_AS_FORMULA else cell

@@ -1,0 +1,90 @@
+"""A ledger for the tests of what only reads one: the reading methods of the contract over a plain list."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pipeline.model import OUTCOME_COLUMNS, Exceptional, RunRecord, State, Status, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_TYPES = (pa.int64(), pa.string(), pa.string(), pa.string(), pa.string(), pa.int64(), pa.int64())
+
+RUN = RunRecord(
+    run_id="nightly",
+    state=State.FINISHED,
+    target="sim-express",
+    inventory=("profiles.csv",),
+    fingerprint="f",
+    header=("ICC ID", "note"),
+    job={"target": {"kind": "sim-express"}},
+    started_at=1_767_225_600.0,
+    finished_at=1_767_225_610.0,
+    requests=3,
+    duration_s=10.0,
+    exit_code=0,
+)
+
+
+def row(position: int, status: Status | None = Status.SUCCEEDED, **more: Any) -> Exceptional:
+    """Give a row with the fields a test does not care about filled in."""
+    sent = status not in (Status.REJECTED, Status.DUPLICATE)
+    facts: dict[str, Any] = {
+        "key": f"{8_935_700_000_000_000_000 + position}",
+        "code": "",
+        "reason": "",
+        "sends": int(sent),
+        "batch": int(sent),
+    }
+    return Exceptional(position=position, status=status, **(facts | more))
+
+
+class LedgerInMemory:
+    """A run of the given rows (plain successes too); facts of the run by field name of RunRecord."""
+
+    def __init__(self, *rows: Exceptional, rows_a_batch: int = 3, **facts: Any) -> None:
+        self.rows = sorted(rows, key=lambda row: row.position)
+        self.rows_a_batch = rows_a_batch
+        self.record = replace(RUN, **({"rows_read": len(rows)} | facts))
+
+    def run(self) -> RunRecord:
+        return self.record
+
+    def counts(self) -> Mapping[Status, int]:
+        return {status: sum(row.status is status for row in self.rows) for status in Status}
+
+    def batches(self) -> int:
+        return len({row.batch for row in self.rows if row.batch})
+
+    def outcomes(self) -> Iterator[pa.RecordBatch]:
+        rows = [row for row in self.rows if row.status]
+        for start in range(0, len(rows), self.rows_a_batch):
+            cells = [
+                (row.position, row.key, row.status, row.code, row.reason, row.sends, row.batch)
+                for row in rows[start : start + self.rows_a_batch]
+            ]
+            columns = [
+                pa.array(column, kind) for column, kind in zip(zip(*cells, strict=True), _TYPES, strict=True)
+            ]
+            yield pa.RecordBatch.from_arrays(columns, names=list(OUTCOME_COLUMNS))
+
+    def exceptional(self, *statuses: Status) -> Iterator[Exceptional]:
+        return (row for row in self.rows if row.status in statuses)
+
+    def tally(self) -> Sequence[Tally]:
+        found: dict[tuple[Status, str], Tally] = {}
+        for row in self.rows:
+            if row.status is None or row.status is Status.SUCCEEDED:
+                continue
+            first = found.get((row.status, row.code)) or Tally(
+                row.status, row.code, 0, row.position, row.reason
+            )
+            found[row.status, row.code] = replace(first, rows=first.rows + 1)
+        return sorted(found.values(), key=lambda entry: -entry.rows)
+
+    def trace(self, key: str) -> Sequence[Exceptional]:
+        return [row for row in self.rows if row.key == key]
