@@ -1,0 +1,115 @@
+"""What `simlift check` says of an inventory: what is wrong where, how many calls, how long. Sends nothing."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pipeline.model import Exceptional, Portion
+    from pipeline.settings import Limits
+
+EXAMPLES = 3
+
+
+@dataclass(slots=True)
+class Problem:
+    """Rows that fail for one reason: how many, and the first of them."""
+
+    status: str
+    code: str
+    rows: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Findings:
+    """An inventory, counted. `check_digits` holds (passed, failed) by field."""
+
+    rows: int = 0
+    items: int = 0
+    batches: int = 0
+    problems: dict[str, Problem] = field(default_factory=dict)
+    passed: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def clean(self) -> bool:
+        """True when every row would be sent."""
+        return not self.problems
+
+    def add(self, portion: Portion) -> None:
+        """Count one portion in."""
+        self.rows = portion.rows_read
+        self.items += sum(len(batch) for batch in portion.batches)
+        self.batches += len(portion.batches)
+        for row in portion.exceptional:
+            self._add_problem(row)
+        for name, (passed, failed) in portion.check_digits.items():
+            self.passed[name] += passed
+            self.failed[name] += failed
+
+    def _add_problem(self, row: Exceptional) -> None:
+        problem = self.problems.setdefault(row.code, Problem(str(row.status), row.code))
+        problem.rows += 1
+        if len(problem.examples) < EXAMPLES:
+            problem.examples.append(row.reason)
+
+    def calls_s(self, limits: Limits) -> float:
+        """Give the least time in seconds that the rate limit allows for the calls."""
+        return self.batches / limits.requests_per_second
+
+    def data(self, limits: Limits) -> dict[str, Any]:
+        """Give the findings as plain data."""
+        return {
+            "rows": self.rows,
+            "items": self.items,
+            "clean": self.clean,
+            "problems": [
+                {"status": p.status, "code": p.code, "rows": p.rows, "examples": p.examples}
+                for p in self.ranked()
+            ],
+            "check_digits": {
+                name: {"passed": self.passed[name], "failed": self.failed[name]} for name in self.passed
+            },
+            "plan": {
+                "batches": self.batches,
+                "calls": self.batches,
+                "requests_per_second": limits.requests_per_second,
+                "least_duration_s": round(self.calls_s(limits), 3),
+            },
+        }
+
+    def ranked(self) -> list[Problem]:
+        """List the problems, the most frequent first."""
+        return sorted(self.problems.values(), key=lambda problem: -problem.rows)
+
+    def text(self, limits: Limits) -> list[str]:
+        """Give the findings as lines a person can act on."""
+        lines = [f"{self.rows:,} rows read, {self.items:,} would be sent"]
+        for problem in self.ranked():
+            lines.append(f"  {problem.status}: {problem.rows:,} x {problem.code}")
+            lines += [f"      {example}" for example in problem.examples]
+        for name in self.passed:
+            tried = self.passed[name] + self.failed[name]
+            if self.failed[name]:
+                lines.append(f"  check digits: {self.failed[name]:,} of {tried:,} {name} fail theirs")
+        seconds = math.ceil(self.calls_s(limits))
+        lines.append(
+            f"plan: {self.batches:,} calls, at {limits.requests_per_second:g} requests/s "
+            f"at least {seconds // 3600}h{seconds // 60 % 60:02}m{seconds % 60:02}s"
+        )
+        return lines
+
+
+def examine(portions: Iterable[Portion], seen: Callable[[Portion], None] = lambda _: None) -> Findings:
+    """Read an inventory to its end and count. Raises InventoryError."""
+    findings = Findings()
+    for portion in portions:
+        findings.add(portion)
+        seen(portion)
+    return findings

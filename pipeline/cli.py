@@ -1,0 +1,243 @@
+"""The command line: thin commands, exit codes, what is printed where.
+
+Results go to standard output, progress and errors to standard error. Heavy imports wait until a command
+needs them, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from pipeline.errors import SimliftError, UsageError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+app = typer.Typer(
+    name="simlift",
+    help="Bulk import of SIM and eSIM inventories, every row accounted for on evidence.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+InventoryFiles = Annotated[
+    list[Path], typer.Argument(metavar="INVENTORY", help="Inventory files (CSV, also .gz and .zst).")
+]
+JobFile = Annotated[Path, typer.Option("--job", help="Job file (TOML), see config/.")]
+Runs = Annotated[Path, typer.Option("--runs", help="Folder in which runs are kept.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]
+RUNS = Path("runs")
+
+
+@app.command(epilog="Example: simlift demo --items 20000 --seed 7")
+def demo(
+    items: Annotated[int, typer.Option(min=1, help="Rows of the sample inventory.")] = 200_000,
+    seed: Annotated[int, typer.Option(help="Seed of the sample and of the vendor's faults.")] = 1,
+    runs: Runs = RUNS,
+) -> None:
+    """Show the whole thing against the embedded simulator, and compare both sides' books."""
+    from pipeline.demo import run_demo
+
+    raise typer.Exit(run_demo(items=items, seed=seed, runs=runs))
+
+
+@app.command(epilog="Example: simlift check delivery.csv.gz --job config/sim-express.toml")
+def check(inventory: InventoryFiles, job: JobFile, as_json: AsJson = False) -> None:
+    """Validate an inventory without sending anything: what is wrong where, how many calls, how long."""
+    from pipeline.check import examine
+    from pipeline.importer import open_target, produce
+    from pipeline.inventory import open_inventory
+    from pipeline.settings import load_job
+
+    loaded = load_job(job)
+    target, _ = open_target(loaded, resolve_secrets=False)
+    findings = examine(produce(open_inventory(inventory), loaded, target))
+    if as_json:
+        _print_json(findings.data(loaded.limits))
+    else:
+        _print_lines(findings.text(loaded.limits))
+    raise typer.Exit(0 if findings.clean else 1)
+
+
+@app.command(
+    epilog="Example: simlift run delivery.csv.gz --job config/sim-express.toml --run-id 2026-11-22-factory-7"
+)
+def run(
+    inventory: InventoryFiles,
+    job: JobFile,
+    run_id: Annotated[
+        str | None, typer.Option("--run-id", help="Name the run; repeating it is safe.")
+    ] = None,
+    runs: Runs = RUNS,
+) -> None:
+    """Import an inventory. With --run-id: start, go on if unfinished, only report if finished."""
+    from pipeline.attended import carry_out
+    from pipeline.importer import start
+    from pipeline.runs import new_run_id, run_folder
+    from pipeline.settings import load_job
+
+    name = run_id or new_run_id()
+    work = start(inventory, load_job(job), runs, name)
+    raise typer.Exit(carry_out(work, run_folder(runs, name)))
+
+
+@app.command(epilog="Example: simlift resume 20261122-031500-9f2c")
+def resume(
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The run to go on with.")], runs: Runs = RUNS
+) -> None:
+    """Go on with a run after a crash or a stop."""
+    from pipeline.attended import carry_out
+    from pipeline.importer import go_on
+    from pipeline.runs import existing_run
+
+    folder = existing_run(runs, run_id)
+    raise typer.Exit(carry_out(go_on(folder), folder))
+
+
+@app.command(epilog="Example: simlift status --json")
+def status(
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="[RUN_ID]", help="One run; without it, all.")
+    ] = None,
+    runs: Runs = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Show how runs stand."""
+    from pipeline import reports
+    from pipeline.attended import result_lines
+    from pipeline.runs import existing_run, open_ledger, run_ids
+
+    names = [run_id] if run_id else run_ids(runs)
+    found = []
+    for name in names:
+        ledger = open_ledger(existing_run(runs, name), read_only=True)
+        try:
+            found.append(reports.summary(ledger))
+        finally:
+            ledger.close()
+    if as_json:
+        _print_json(found[0].data() if run_id else [summary.data() for summary in found])
+    elif not found:
+        _print_lines([f"no runs in {runs}"])
+    else:
+        for summary in found:
+            _print_lines(result_lines(summary, runs / summary.run_id))
+
+
+@app.command(epilog="Example: simlift report 20261122-031500-9f2c")
+def report(
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The run to report on.")], runs: Runs = RUNS
+) -> None:
+    """Write the reports of a run again from its ledger."""
+    from pipeline import reports
+    from pipeline.attended import result_lines
+    from pipeline.runs import existing_run, open_ledger
+
+    folder = existing_run(runs, run_id)
+    ledger = open_ledger(folder, read_only=True)
+    try:
+        _print_lines(result_lines(reports.write_all(ledger, folder), folder))
+    finally:
+        ledger.close()
+
+
+@app.command(epilog="Example: simlift trace 89357110010000345350")
+def trace(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="An ICCID (or other key), whole.")],
+    runs: Runs = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what became of one ICCID, in every run."""
+    from pipeline import reports
+    from pipeline.identifiers import normalise
+    from pipeline.runs import open_ledger, run_ids
+
+    entries: list[reports.Traced] = []
+    for name in run_ids(runs):
+        ledger = open_ledger(runs / name, read_only=True)
+        try:
+            entries += reports.traced(ledger, normalise(key))
+        finally:
+            ledger.close()
+    if as_json:
+        _print_json([entry.data() for entry in entries])
+    elif entries:
+        _print_lines(reports.trace_text(entries))
+    else:
+        _print_lines([f"{key} stands in no run in {runs}"])
+    raise typer.Exit(0 if entries else 1)
+
+
+@app.command(epilog="Example: simlift simulate sim-express --port 8080 --faults config/faults.toml")
+def simulate(
+    vendor: Annotated[str, typer.Argument(metavar="VENDOR", help="sim-express")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on the loopback; 0: a free one.")] = 0,
+    faults: Annotated[
+        Path | None, typer.Option(help="What goes wrong (TOML), see config/faults.toml.")
+    ] = None,
+) -> None:
+    """Run a vendor's simulator on this machine until interrupted."""
+    command = [sys.executable, "-m", "pipeline.simulator", vendor, "--port", str(port)]
+    if faults is not None:
+        command += ["--faults", str(faults)]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)  # noqa: S606 - our own interpreter, arguments are passed as a list
+
+
+@app.command(epilog="Example: simlift sample --items 100000 --bad 0.01 --out sample.csv.gz")
+def sample(
+    items: Annotated[int, typer.Option(min=1, help="Rows to write.")],
+    out: Annotated[Path, typer.Option(help="File to write; .gz is compressed.")],
+    bad: Annotated[float, typer.Option(min=0, max=1, help="Share of rows with a defect.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same rows.")] = 1,
+) -> None:
+    """Write a realistic inventory to try things with."""
+    from pipeline.sample import write_sample
+
+    try:
+        manifest = write_sample(out, items=items, seed=seed, bad_share=bad)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written: {error.strerror}") from None
+    defects = ", ".join(f"{count} {kind}" for kind, count in manifest.bad.items() if count)
+    _print_lines(
+        [f"{out}: {manifest.rows:,} rows, {manifest.good:,} good" + (f"; {defects}" if defects else "")]
+    )
+
+
+def _print_lines(lines: list[str]) -> None:
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def _print_json(data: object) -> None:
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def _exit_on_signal(number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def main() -> None:
+    """Run the command line; errors meant for the operator become one line and an exit code."""
+    from pipeline.model import ExitCode
+
+    signal.signal(signal.SIGINT, _exit_on_signal)
+    signal.signal(signal.SIGTERM, _exit_on_signal)
+    try:
+        app()
+    except UsageError as error:
+        sys.stderr.write(f"simlift: {error}\n")
+        sys.exit(ExitCode.USAGE)
+    except SimliftError as error:
+        sys.stderr.write(f"simlift: {error}\n")
+        sys.exit(ExitCode.STOPPED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(128 + signal.SIGPIPE)

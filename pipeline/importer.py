@@ -1,0 +1,308 @@
+"""One import, from top to bottom: job and inventory in, a settled ledger out.
+
+The composition root: only here do stages meet implementations, found by name through entry points.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pipeline.errors import InventoryError, LedgerError, UsageError
+from pipeline.feed import Feed
+from pipeline.http_client import open_http
+from pipeline.inventory import open_inventory
+from pipeline.logs import secrets_in
+from pipeline.model import ExitCode, RunRecord, Snapshot, State, Status
+from pipeline.pace import Pace
+from pipeline.plugins import installed
+from pipeline.producer import Producer
+from pipeline.runs import has_ledger, open_ledger, run_folder
+from pipeline.settings import Endpoint, Job, job_from, read_table
+from pipeline.worker_pool import WorkerPool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pipeline.contracts import Ledger, Target
+    from pipeline.http_client import HttpClient
+    from pipeline.inventory import Inventory
+    from pipeline.model import Portion, ResumePoint
+
+GRACE_S = 30.0  # how long requests in flight are waited for after the first signal, at most
+
+log = structlog.get_logger(__name__)
+
+
+def open_target(job: Job, *, resolve_secrets: bool = True) -> tuple[Target, Endpoint]:
+    """Make the job's target and its settings.
+
+    Raises UsageError for a wrong [target] table or a missing secret.
+    """
+    kind = installed("targets", job.target_kind)
+    settings: Endpoint = read_table(
+        kind.settings, job.target, where=job.where, table="target", resolve_secrets=resolve_secrets
+    )
+    target: Target = kind(settings)
+    return target, settings
+
+
+def produce(
+    inventory: Inventory, job: Job, target: Target, resume: ResumePoint | None = None
+) -> Iterator[Portion]:
+    """Start producing. Reads the first stretch at once: a hopeless file fails before anything is sent.
+
+    Raises InventoryError, also for an inventory without a single row.
+    """
+    producer = Producer(
+        inventory.sources,
+        target,
+        job.input,
+        batch_items=batch_items_of(job, target),
+        batch_bytes=job.limits.batch_bytes,
+        resume=resume,
+    )
+    portions = producer.portions()
+    first = next(portions)
+    if not first.rows_read:
+        names = ", ".join(str(path) for path in inventory.paths)
+        raise InventoryError(f"{names}: has a header but no rows; nothing to import")
+    return _begun(first, portions)
+
+
+def _begun(first: Portion, rest: Iterator[Portion]) -> Iterator[Portion]:
+    yield first
+    yield from rest
+
+
+def batch_items_of(job: Job, target: Target) -> int:
+    """Give the bound per batch: the job's, never above the target's own."""
+    return min(job.limits.batch_items or target.most_batch_items, target.most_batch_items)
+
+
+def start(paths: Sequence[Path], job: Job, runs: Path, run_id: str) -> Import:
+    """Start a run, or go on with it if it is there and unfinished.
+
+    Raises UsageError: before anything is written when job or inventory are wrong, and when the run of this
+    id has another inventory or target.
+    """
+    folder = run_folder(runs, run_id)
+    target, settings = open_target(job)
+    if has_ledger(folder):
+        return go_on(folder, paths=paths, job=job)
+    inventory = open_inventory(paths)
+    portions = produce(inventory, job, target)
+    record = RunRecord(
+        run_id=run_id,
+        state=State.RUNNING,
+        target=job.target_kind,
+        inventory=tuple(str(path) for path in inventory.paths),
+        fingerprint=inventory.fingerprint(),
+        header=inventory.header,
+        job=job.data(),
+        started_at=time.time(),
+    )
+    ledger = installed("ledgers", "sqlite").create(folder, record)
+    return Import(ledger, Work(portions, target, settings, job, inventory.bytes_total))
+
+
+def go_on(folder: Path, *, paths: Sequence[Path] | None = None, job: Job | None = None) -> Import:
+    """Go on with a run after a crash or a stop; a finished one needs nothing but its reports.
+
+    Raises UsageError when the inventory is no longer the same or cannot be read, or another process owns
+    the run.
+    """
+    ledger = open_ledger(folder)
+    try:
+        return _go_on(ledger, paths, job)
+    except BaseException:
+        ledger.close()
+        raise
+
+
+def _go_on(ledger: Ledger, paths: Sequence[Path] | None, job: Job | None) -> Import:
+    record = ledger.run()
+    if record.state is State.FINISHED and paths is None:
+        return Import(ledger)
+    inventory = open_inventory(paths or [Path(name) for name in record.inventory])
+    if inventory.fingerprint() != record.fingerprint:
+        names = ", ".join(str(path) for path in inventory.paths)
+        raise UsageError(
+            f"run {record.run_id} belongs to another inventory: {names} is not what it began with; "
+            "bring the same file back, or start a new run under another id"
+        )
+    stored = job_from(dict(record.job), where=f"job of run {record.run_id}")
+    job = job or stored
+    if (job.target_kind, job.input) != (stored.target_kind, stored.input):
+        raise UsageError(
+            f"run {record.run_id} began with another [target] kind or [input] table; "
+            "use the same job file, or start a new run under another id"
+        )
+    if record.state is State.FINISHED:
+        return Import(ledger)
+    target, settings = open_target(job)
+    resume = ledger.take_over()
+    ledger.update_run(state=State.RUNNING, stop_reason="", exit_code=None)
+    portions = produce(inventory, job, target, resume)
+    return Import(ledger, Work(portions, target, settings, job, inventory.bytes_total))
+
+
+# ---------------------------------------------------------------- the import itself
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an unfinished run still needs: its portions, and where they go."""
+
+    portions: Iterator[Portion]
+    target: Target
+    settings: Endpoint
+    job: Job
+    bytes_total: int
+
+
+class Import:
+    """One import that can be run, watched and stopped. `run` may be called once.
+
+    Without `work` the run was finished before, and nothing is left to do but to report.
+    """
+
+    def __init__(self, ledger: Ledger, work: Work | None = None) -> None:
+        self.ledger = ledger
+        self._todo = work
+        self._before = ledger.run()
+        # Rows that are never sent are met again when a resumed run reads its inventory again.
+        self._counts = {**ledger.counts(), Status.REJECTED: 0, Status.DUPLICATE: 0}
+        self._batches_before = ledger.batches()
+        self._never_sent: Counter[Status] = Counter()
+        self._rows_read = self._bytes_read = 0
+        self._began = time.monotonic()
+        self._signal = 0
+        self._pool: WorkerPool | None = None
+        self._feed: Feed | None = None
+        self._pace: Pace | None = None
+        self._http: HttpClient | None = None
+
+    @property
+    def secrets(self) -> list[str]:
+        """Give the secret values this import knows, for redaction."""
+        return secrets_in(self._todo.settings) if self._todo else []
+
+    async def run(self) -> RunRecord:
+        """Import everything that is not yet final, and close the books. Returns the run as it ended."""
+        if self._todo is None:
+            return self._before
+        self._began = time.monotonic()
+        log.info("run", run=self._before.run_id, inventory=self._before.inventory, target=self._before.target)
+        state, reason = State.STOPPED, ""
+        try:
+            state, reason = await self._work(self._todo)
+        except* LedgerError as errors:
+            reason = str(errors.exceptions[0])
+        return self._close_books(state, reason)
+
+    async def _work(self, todo: Work) -> tuple[State, str]:
+        limits = todo.job.limits
+        pace = self._pace = Pace(limits.requests_per_second)
+        with ThreadPoolExecutor(1, thread_name_prefix="producer") as executor:
+            feed = self._feed = Feed(todo.portions, self._absorb, executor)
+            async with open_http(todo.settings.base_url, pace, limits) as http:
+                self._http = http
+                pool = self._pool = WorkerPool(
+                    feed=feed,
+                    target=todo.target,
+                    http=http,
+                    ledger=self.ledger,
+                    pace=pace,
+                    limits=limits,
+                    batch_items=batch_items_of(todo.job, todo.target),
+                    policy=todo.job.retry,
+                    rng=random.Random(),  # noqa: S311 - spreads waits, guards nothing
+                )
+                try:
+                    await pool.run()
+                finally:
+                    await feed.close()
+        return pool.state, pool.stop_reason
+
+    async def _absorb(self, portion: Portion) -> None:
+        """Write down the rows of a portion that will never be sent, before its batches go out."""
+        if portion.exceptional:
+            await self.ledger.record(portion.exceptional)
+            self._never_sent.update(row.status for row in portion.exceptional if row.status)
+        self._rows_read, self._bytes_read = portion.rows_read, portion.bytes_read
+
+    def stop(self, signal_number: int) -> None:
+        """Take no new batch, let those in flight be answered for a while, then end as interrupted."""
+        self._signal = signal_number
+        if self._pool is None or self._todo is None:
+            return
+        self._pool.stop(State.INTERRUPTED, "interrupted by a signal; `simlift resume` goes on from here")
+        grace_s = min(GRACE_S, self._todo.job.limits.reply_timeout_s)
+        asyncio.get_running_loop().call_later(grace_s, self._pool.abandon)
+
+    def abandon(self) -> None:
+        """End at once; what is in flight stays in doubt for a later resume."""
+        if self._pool is not None:
+            self._pool.abandon()
+
+    def snapshot(self) -> Snapshot:
+        """Say where the import stands now."""
+        pool, feed = self._pool, self._feed
+        counts = {status: self._counts[status] + self._never_sent[status] for status in Status}
+        if pool is not None:
+            counts = {status: count + pool.settled[status] for status, count in counts.items()}
+        return Snapshot(
+            counts=counts,
+            rows_read=self._rows_read,
+            bytes_read=self._bytes_read,
+            bytes_total=self._todo.bytes_total if self._todo else 0,
+            reading_done=feed is not None and feed.exhausted,
+            batches=self._batches_before + (pool.claimed if pool else 0),
+            requests=self._before.requests + (self._http.requests if self._http else 0),
+            in_flight=pool.in_flight if pool else 0,
+            waiting=pool.waiting if pool else 0,
+            elapsed_s=time.monotonic() - self._began,
+            holding=self._pace.holding() if self._pace else "",
+        )
+
+    def _close_books(self, state: State, reason: str) -> RunRecord:
+        """Write how the run ended. A finished run whose books do not balance is not called finished."""
+        counts = self.ledger.counts()
+        if state is State.FINISHED and sum(counts.values()) != self._rows_read:
+            state = State.STOPPED
+            reason = (
+                f"the books do not balance: {self._rows_read} rows read, {sum(counts.values())} "
+                "accounted for; "
+                "keep the run folder and report this as a defect"
+            )
+        exit_code = self._exit_code(state, counts)
+        log.info("run ended", state=str(state), reason=reason, exit_code=exit_code)
+        self.ledger.update_run(
+            state=state,
+            stop_reason=reason,
+            exit_code=exit_code,
+            finished_at=time.time(),
+            rows_read=self._rows_read,
+            requests=self._before.requests + (self._http.requests if self._http else 0),
+            duration_s=self._before.duration_s + time.monotonic() - self._began,
+        )
+        return self.ledger.run()
+
+    def _exit_code(self, state: State, counts: Mapping[Status, int]) -> int:
+        match state:
+            case State.INTERRUPTED:
+                return 128 + self._signal
+            case State.FINISHED:
+                all_good = all(status.good or not count for status, count in counts.items())
+                return ExitCode.ALL_GOOD if all_good else ExitCode.NOT_ALL_GOOD
+            case _:
+                return ExitCode.STOPPED

@@ -1,0 +1,90 @@
+"""The run's log: one JSON object a line; identifiers are masked and secrets redacted here and only here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from pydantic import BaseModel, SecretStr
+
+from pipeline.identifiers import mask_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from structlog.typing import EventDict
+
+HIDDEN = "***"
+_ACTIVATION_CODE = re.compile(r"(?i)\bLPA:[^\s\"',}\]]+|\b1\$[^\s$\"',}\]]+\$[^\s\"',}\]]*")
+_SECRET_NAMES = frozenset({"ac", "cc", "access_code", "secret_code", "password", "token", "authorization"})
+
+
+class Redactor:
+    """A structlog processor: masks identifiers, hides secrets known by value, by name or by shape."""
+
+    def __init__(self, secrets: Sequence[str] = ()) -> None:
+        self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
+
+    def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
+        """Clean every value of an event, at any depth."""
+        return {name: self._clean(name, value) for name, value in event.items()}
+
+    def text(self, text: str) -> str:
+        """Clean one text, for what is printed as well as for what is logged."""
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return mask_text(_ACTIVATION_CODE.sub(HIDDEN, text))
+
+    def _clean(self, name: str, value: Any) -> Any:
+        if name.lower() in _SECRET_NAMES or isinstance(value, SecretStr):
+            return HIDDEN
+        if name in ("timestamp", "run", "level"):
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, (list, tuple)):
+            return [self._clean("", part) for part in value]
+        if isinstance(value, dict):
+            return {key: self._clean(str(key), part) for key, part in value.items()}
+        return value if isinstance(value, (int, float, type(None))) else self.text(str(value))
+
+
+def secrets_in(settings: BaseModel) -> list[str]:
+    """Give the secret values that a settings model holds."""
+    values: Mapping[str, Any] = dict(settings)
+    return [value.get_secret_value() for value in values.values() if isinstance(value, SecretStr)]
+
+
+def silence() -> None:
+    """Let nothing be logged: what most commands want, and the state before a run has a folder."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), cache_logger_on_first_use=False
+    )
+
+
+@contextmanager
+def log_to(path: Path, redactor: Redactor) -> Iterator[None]:
+    """Append the log to a file (0600) for as long as the context lasts."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "a", encoding="utf-8", buffering=1) as file:
+        structlog.configure(
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,
+                redactor,
+                structlog.processors.JSONRenderer(default=str),
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+            logger_factory=structlog.WriteLoggerFactory(file),
+            cache_logger_on_first_use=False,
+        )
+        try:
+            yield
+        finally:
+            silence()
