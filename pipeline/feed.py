@@ -54,10 +54,16 @@ class Feed:
 
     async def _refill(self) -> None:
         # Shielded, so that a cancelled taker does not lose the portion for the others.
-        portion = await asyncio.shield(self._next or self._read())
+        self._next = self._next or self._read()
+        try:
+            portion = await asyncio.shield(self._next)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            self._next, self.exhausted = None, True
+            raise
         if portion is None:
-            self._next = None
-            self.exhausted = True
+            self._next, self.exhausted = None, True
             return
         self._next = self._read()
         await self._absorb(portion)

@@ -61,8 +61,8 @@ class ExitCode(IntEnum):
 class BrokenRow:
     """A row that has no cells to screen: ragged or undecodable.
 
-    `cells` holds the source cells where they could be told apart (else empty), `raw` the line as it
-    stood, undecodable bytes written in hexadecimal escapes.
+    `reason` says what is wrong, without the row's number. `cells` holds the source cells where they could
+    be told apart (else empty), `raw` the line as it stood, undecodable bytes in hexadecimal escapes.
     """
 
     position: int

@@ -18,12 +18,14 @@ class Pace:
     """Permission to send, at most `requests_per_second` (rounded up) in any window of one second.
 
     A limiter of capacity 1 that drains in 1/rate seconds spaces permissions evenly; one of capacity n
-    would let 2n - 1 through in its first second.
+    would let 2n - 1 through in its first second. Where the spacing would be finer than a timer, a burst of
+    a hundredth is allowed and taken off the rate at which it drains, so that the window still holds.
     """
 
     def __init__(self, requests_per_second: float) -> None:
         self.requests_per_second = requests_per_second
-        self._limiter = AsyncLimiter(1, 1 / requests_per_second)
+        burst = max(1, int(requests_per_second / 100))
+        self._limiter = AsyncLimiter(burst, burst / (requests_per_second - burst + 1))
         self._held_until = -math.inf
         self._why = ""
         self._closed = False

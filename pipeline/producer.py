@@ -174,7 +174,14 @@ def _split(items: pa.RecordBatch, keep: npt.NDArray[np.bool_]) -> tuple[pa.Recor
 def _broken(row: BrokenRow, offset: int) -> Exceptional:
     position = row.position + offset
     return Exceptional(
-        position, "", Status.REJECTED, "unreadable", row.reason, sends=0, cells=row.cells, raw=row.raw
+        position,
+        "",
+        Status.REJECTED,
+        "unreadable",
+        f"row {position}: {row.reason}",
+        sends=0,
+        cells=row.cells,
+        raw=row.raw,
     )
 
 

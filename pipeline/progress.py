@@ -34,6 +34,10 @@ class Speed:
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
 
+    def start(self, snapshot: Snapshot) -> None:
+        """Count from here: what an earlier process settled is not this one's speed."""
+        self._seen.append((snapshot.elapsed_s, snapshot.settled))
+
     def rows_per_s(self, snapshot: Snapshot) -> float:
         """Take a snapshot in and give the rate in rows per second."""
         self._seen.append((snapshot.elapsed_s, snapshot.settled))
@@ -46,6 +50,7 @@ class Speed:
 async def watch(take: Callable[[], Snapshot], console: Console) -> None:
     """Show snapshots until cancelled; a last one on the way out."""
     speed = Speed()
+    speed.start(take())
     if not console.is_terminal:
         while True:
             await asyncio.sleep(LINE_EVERY_S)

@@ -50,7 +50,7 @@ def _resolve(reference: Any, info: ValidationInfo) -> SecretStr:
     if how in ("env", "file") and where and info.context == WITHOUT_SECRETS:
         return SecretStr("")
     if how == "env" and where:
-        value = os.environ.get(where)
+        value = os.environ.get(where, "").strip()
         if not value:
             raise ValueError(f"the environment variable {where} is not set")
         return SecretStr(value)

@@ -15,6 +15,7 @@ from pipeline.model import Fault, FaultKind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+LONGEST_WISH_S = 86_400.0  # a day: nobody waits longer on a header
 _WORDS_SHOWN = 200
 
 
@@ -72,7 +73,7 @@ def retry_after(response: Response) -> float | None:
     if not value:
         return None
     if value.isascii() and value.isdigit():
-        return float(value)
+        return min(float(value), LONGEST_WISH_S)
     try:
         until = parsedate_to_datetime(value)
     except ValueError:
@@ -80,7 +81,7 @@ def retry_after(response: Response) -> float | None:
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
     now = _date_of(response)
-    return max(0.0, until.timestamp() - now)
+    return min(max(0.0, until.timestamp() - now), LONGEST_WISH_S)
 
 
 def _date_of(response: Response) -> float:

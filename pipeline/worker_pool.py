@@ -81,7 +81,7 @@ class WorkerPool:
                 for number in range(self._concurrency)
             ]
         if self.state is State.RUNNING:
-            self.state = State.FINISHED
+            self.state = State.STOPPED if self.stop_reason else State.FINISHED
         return self.state
 
     @property
@@ -92,7 +92,7 @@ class WorkerPool:
     def stop(self, state: State, reason: str) -> None:
         """Take no new batch; those in flight are still answered and settled. The first reason stays."""
         if self.state is State.RUNNING:
-            self.state, self.stop_reason = state, reason
+            self.state, self.stop_reason = state, self.stop_reason or reason
             log.warning("stopping", state=str(state), reason=reason)
         self._pace.close()
         self._pulse()
@@ -132,7 +132,9 @@ class WorkerPool:
         try:
             return await self._feed.take()
         except InventoryError as error:
-            self.stop(State.STOPPED, str(error))
+            # What was read before is whole: it is sent to its end, and only then the run stops.
+            self.stop_reason = str(error)
+            log.warning("the inventory breaks off", reason=self.stop_reason)
             return None
 
     async def _handle(self, batch: Batch) -> None:
@@ -181,7 +183,7 @@ class WorkerPool:
         )
         if fault.kind in (FaultKind.NOT_CARRIED_OUT, FaultKind.LOST):
             self._unanswered += 1
-            if self._unanswered >= self._policy.attempts * max(self._concurrency, 4):
+            if self._unanswered >= BACKLOG_BATCHES + self._policy.attempts * self._concurrency:
                 self.stop(
                     State.STOPPED,
                     f"the vendor gave no usable answer to {self._unanswered} requests in a row, "

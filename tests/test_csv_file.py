@@ -158,9 +158,9 @@ def test_a_ragged_row_is_broken_and_its_neighbours_keep_their_positions(tmp_path
     rows, broken = read(tmp_path, HEADER + b'1,2,3\n\n4,5\n6,7,8\n9,"a\nb",c,d\n\n"one"\n10,11,12\n')
     assert rows == {1: ("1", "2", "3"), 3: ("6", "7", "8"), 6: ("10", "11", "12")}
     assert broken == [
-        BrokenRow(2, "row 2: has 2 cells where the header has 3", "4,5"),
-        BrokenRow(4, "row 4: has 4 cells where the header has 3", '9,"a\nb",c,d'),
-        BrokenRow(5, "row 5: has 1 cell where the header has 3", '"one"'),
+        BrokenRow(2, "has 2 cells where the header has 3", "4,5"),
+        BrokenRow(4, "has 4 cells where the header has 3", '9,"a\nb",c,d'),
+        BrokenRow(5, "has 1 cell where the header has 3", '"one"'),
     ]
 
 
@@ -188,9 +188,7 @@ def test_old_line_ends_are_line_ends(tmp_path: Path) -> None:
 def test_an_undecodable_row_is_broken_and_named_by_its_column(tmp_path: Path) -> None:
     rows, broken = read(tmp_path, HEADER + b"1,2,3\n4,\xc3\xa4,gr\xfcn\n7,\xc3\xa4,9\n")
     assert rows == {1: ("1", "2", "3"), 3: ("7", "ä", "9")}
-    assert broken == [
-        BrokenRow(2, 'row 2, column "apn": not UTF-8 text', r"4,ä,gr\xfcn", ("4", "ä", r"gr\xfcn"))
-    ]
+    assert broken == [BrokenRow(2, 'column "apn": not UTF-8 text', r"4,ä,gr\xfcn", ("4", "ä", r"gr\xfcn"))]
 
 
 def test_a_row_both_ragged_and_undecodable_is_broken_once(
@@ -198,7 +196,7 @@ def test_a_row_both_ragged_and_undecodable_is_broken_once(
 ) -> None:
     rows, broken = read(tmp_path, HEADER + b"\xff,2\n1,2,3\n")
     assert rows == {2: ("1", "2", "3")}
-    assert broken == [BrokenRow(1, "row 1: has 2 cells where the header has 3", r"\xff,2")]
+    assert broken == [BrokenRow(1, "has 2 cells where the header has 3", r"\xff,2")]
     assert capfd.readouterr() == ("", "")
 
 
@@ -214,7 +212,7 @@ def test_an_unclosed_quote_breaks_its_line_and_spares_the_next(tmp_path: Path) -
     lines = [b"%d,x,y" % i for i in range(1, 51)]
     lines[6] = b'7,"oops,y'
     rows, broken = read(tmp_path, HEADER + b"\n".join(lines), block_bytes=64, row_bytes=100)
-    assert broken == [BrokenRow(7, "row 7: unclosed quote", '7,"oops,y')]
+    assert broken == [BrokenRow(7, "unclosed quote", '7,"oops,y')]
     assert rows == {i: (str(i), "x", "y") for i in range(1, 51) if i != 7}
 
 
@@ -222,7 +220,7 @@ def test_the_text_of_an_endless_row_is_cut(tmp_path: Path) -> None:
     data = HEADER + b"1,2,3\n" + b"x" * 30_000 + b"\n4,5,6\n"
     rows, (row,) = read(tmp_path, data, block_bytes=1_000, row_bytes=2_000)
     assert rows == {1: ("1", "2", "3"), 3: ("4", "5", "6")}
-    assert (row.position, row.reason) == (2, "row 2: longer than 2,000 bytes")
+    assert (row.position, row.reason) == (2, "longer than 2,000 bytes")
     assert row.raw == "x" * 1_000 + "…"
 
 
@@ -238,8 +236,8 @@ def test_key_columns_are_never_kept_and_raw_text_is_withheld(tmp_path: Path) -> 
     assert rows_of(chunks) == {1: ("1", "a")}
     withheld = "(withheld: the file has key columns)"
     assert broken_of(chunks) == [
-        BrokenRow(2, "row 2: has 2 cells where the header has 4", withheld),
-        BrokenRow(3, 'row 3, column "apn": not UTF-8 text', withheld, ("3", r"\xff")),
+        BrokenRow(2, "has 2 cells where the header has 4", withheld),
+        BrokenRow(3, 'column "apn": not UTF-8 text', withheld, ("3", r"\xff")),
     ]
     assert "5ec2e7" not in repr(chunks)
 

@@ -58,7 +58,7 @@ class ListSource:
                 pa.record_batch(columns),
                 pa.array([position for position, _ in whole], pa.int64()),
                 tuple(
-                    BrokenRow(start + i + 1, f"row {start + i + 1}: has 2 cells", "a,b")
+                    BrokenRow(start + i + 1, "has 2 cells", "a,b")
                     for i, row in enumerate(part)
                     if row is None
                 ),
@@ -107,9 +107,8 @@ def test_items_keep_the_order_and_the_text_of_the_inventory(sim_express: SimExpr
     (batch,) = batches_of(produce(sim_express, ListSource([profile(2), profile(1)])))
     assert positions_of(batch) == [1, 2]
     assert batch.keys() == ["8935711001000000103", "8935711001000000102"]
-    assert json.loads(batch.items.column("payload")[0].as_py().removesuffix(",")) == dict(
-        zip(HEADER, profile(2), strict=True)
-    )
+    sent = json.loads(bytes(batch.payload()).split(b"},")[0] + b"}")
+    assert sent == dict(zip(HEADER, profile(2), strict=True))
     assert batch.source_rows([1]) == [profile(1)]
 
 

@@ -18,6 +18,7 @@ from pipeline.reconciler import reconcile
 from pipeline.settings import read_table
 from pipeline.targets.rt_signature import signed_headers
 from pipeline.targets.sim_express import Profile, Settings, SimExpress
+from pipeline.targets.sim_express_reply import _with_equal_results, envelope_of
 from pipeline.wire import Response
 
 if TYPE_CHECKING:
@@ -671,3 +672,51 @@ def test_however_it_is_spelled_every_item_gets_its_own_verdict(
     verdicts = reconcile(keys, found)
     assert [verdicts.exceptions.get(i, PLAIN_SUCCESS).ruling for i in range(len(keys))] == truth
     assert verdicts.evidence == ()
+
+
+# ---------------------------------------------------------------- equal entries are read once
+
+_SAYINGS = st.sampled_from(
+    [
+        {"result": "SUCCEED", "reason": None},
+        {"result": "FAILED", "reason": 'a "quoted" \\ word'},
+        {"result": "FAILED", "reason": "braces } { ] [ in words"},
+        {"result": "FAILED", "reason": '"resultList":[{"result":"SUCCEED"},'},
+        {},
+        {"result": "SUCCEED", "more": {"nested": [1]}},
+    ]
+)
+_LISTS = st.one_of(
+    st.tuples(_SAYINGS, st.integers(0, 40)).map(lambda drawn: [drawn[0]] * drawn[1]),
+    st.lists(_SAYINGS, max_size=40),
+)
+
+
+@given(
+    envelope=st.dictionaries(
+        st.sampled_from(["resultList", "resultItems", "RESULTLIST", "profileItems", "errorCode", "data"]),
+        st.one_of(_LISTS, st.fixed_dictionaries({"resultList": _LISTS})),
+    ),
+    ascii_only=st.booleans(),
+    separators=st.sampled_from([None, (",", ":"), (" , ", " : ")]),
+    cut=st.integers(0, 30),
+)
+def test_a_body_read_with_its_equal_entries_once_is_the_body_read_plainly(
+    *, envelope: dict[str, Any], ascii_only: bool, separators: tuple[str, str] | None, cut: int
+) -> None:
+    whole = json.dumps(envelope, ensure_ascii=ascii_only, separators=separators).encode()
+    for body in (
+        whole,
+        whole[: max(0, len(whole) - cut)],
+        whole.replace(b"resultList", rb"resultL\u0069st", 1),
+    ):
+        try:
+            plain = json.loads(body)
+        except ValueError:
+            plain = None
+        assert envelope_of(body) == plain
+
+
+def test_a_thousand_equal_successes_are_read_by_the_short_way() -> None:
+    body = json.dumps({"resultList": [{"result": "SUCCEED"}] * 1000}, separators=(",", ":")).encode()
+    assert _with_equal_results(body) == json.loads(body)

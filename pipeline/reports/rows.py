@@ -64,16 +64,16 @@ def _cells(column: pa.Array) -> pa.Array:
     """Give a column as CSV cells: guarded against spreadsheets, in quotes where CSV wants them."""
     # A null would take its whole line with it when the columns are joined.
     cells = pc.fill_null(pc.cast(column, pa.string()), "")
-    if pa.types.is_integer(column.type):
+    # Most columns need neither: numbers, no text at all, or text that one look over it clears.
+    if pa.types.is_integer(column.type) or not pc.max(pc.binary_length(cells)).as_py():
+        return cells
+    if not pc.any(pc.match_substring_regex(cells, f"{_FORMULA}|{_NEEDS_QUOTES}")).as_py():
         return cells
     risky = pc.match_substring_regex(cells, _FORMULA)
-    if pc.any(risky).as_py():
-        cells = pc.if_else(risky, pc.binary_join_element_wise("'", cells, ""), cells)
+    cells = pc.if_else(risky, pc.binary_join_element_wise("'", cells, ""), cells)
     quoted = pc.match_substring_regex(cells, _NEEDS_QUOTES)
-    if pc.any(quoted).as_py():
-        doubled = pc.replace_substring(cells, '"', '""')
-        cells = pc.if_else(quoted, pc.binary_join_element_wise('"', doubled, '"', ""), cells)
-    return cells
+    doubled = pc.replace_substring(cells, '"', '""')
+    return pc.if_else(quoted, pc.binary_join_element_wise('"', doubled, '"', ""), cells)
 
 
 def write_failures(ledger: Ledger, path: Path) -> int:

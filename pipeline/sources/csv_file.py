@@ -107,7 +107,7 @@ class CsvSource:
         raw = self._raw(block.text[: 4 * _RAW_SHOWN])
         if not self._has_keys and (len(raw) > _RAW_SHOWN or len(block.text) > 4 * _RAW_SHOWN):
             raw = raw[:_RAW_SHOWN] + "…"
-        return {0: BrokenRow(before + 1, f"row {before + 1}: {block.flaw}", raw)}
+        return {0: BrokenRow(before + 1, str(block.flaw), raw)}
 
     def _undecodable(self, block: Block, before: int) -> dict[int, BrokenRow]:
         """Report the rows with bytes that are no UTF-8, by index in the block."""
@@ -133,14 +133,14 @@ class CsvSource:
 
     def _not_text(self, position: int, cells: Sequence[bytes], line: bytes) -> BrokenRow:
         names = (name for name, cell in zip(self._layout.names, cells, strict=True) if not _is_utf8(cell))
-        where = "".join(f", column {quoted(name)}" for name in islice(names, 1))
-        reason = f"row {position}{where}: not UTF-8 text"
+        where = "".join(f"column {quoted(name)}: " for name in islice(names, 1))
+        reason = f"{where}not UTF-8 text"
         return BrokenRow(position, reason, self._raw(line), tuple(_escaped(cells[i]) for i in self._kept))
 
     def _ragged(self, position: int, cells: int, line: bytes) -> BrokenRow:
         columns = len(self._layout.names)
         has = "1 cell" if cells == 1 else f"{cells} cells"
-        reason = f"row {position}: has {has} where the header has {columns}"
+        reason = f"has {has} where the header has {columns}"
         return BrokenRow(position, reason, self._raw(line))
 
     def _raw(self, line: bytes) -> str:

@@ -1,0 +1,231 @@
+"""What SIM Express says, in every spelling its page uses: envelopes, result lists, echoes, and its words.
+
+A raw reply is as secret as the inventory: its words pass through Words before they leave this file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cached_property
+from typing import Any
+
+from pydantic_core import from_json
+
+from pipeline.model import PLAIN_SUCCESS, Answer, Fault, FaultKind, Ruling, Verdict
+
+_SERVER_ERROR = re.compile(
+    r"\b(?:server|system|internal)\b.{0,20}?\b(?:error|exception)|\btimed?[ -]?out\b", re.IGNORECASE
+)
+_BUSY = re.compile(r"\bbusy\b|\btoo (?:many requests|frequent)|\brate limit|\btry again\b", re.IGNORECASE)
+_SIZE = re.compile(r"\b(?:less than|exceed|too (?:many|large|long)|at most|maximum|limit)", re.IGNORECASE)
+_OF_A_BATCH = re.compile(
+    r"\b(?:profile|item|list|record|batch|1,?000|999|request (?:body|size))", re.IGNORECASE
+)
+#: "the iccid is exist in db", said of the profile: not of its EID, not denied, not asked.
+_EXISTS = re.compile(
+    r"(?:^|[.:;,])\s*(?:the |this )?(?:iccid|profile)\b"
+    r"(?:(?!\b(?:not|no|never|cannot|eid|imei|ac|cc|apn)\b|n't\b|[.;,]).){0,60}?\bexist(?:s|ed)?\b",
+    re.IGNORECASE,
+)
+#: A result list up to the end of its first entry, where that is flat and has no brace in its words.
+_RESULTS = re.compile(rb'"(result(?:list|items))"\s*:\s*\[(\{[^{}]*\}|)', re.IGNORECASE)
+_WORTHWHILE = 10
+_NAMED = re.compile(r"\biccid\W{0,3}\[([^\]]{0,200})|\biccid\W{0,3}(\d{18,22}\w?)", re.IGNORECASE)
+
+
+def envelope_of(body: bytes) -> dict[str, Any] | None:
+    """Read a body as a JSON object; None for anything else."""
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    envelope = _with_equal_results(body)
+    return _object_in(body) if envelope is None else envelope
+
+
+def _object_in(body: bytes) -> dict[str, Any] | None:
+    try:
+        envelope = from_json(body, cache_strings="keys")
+    except ValueError:
+        return None
+    return envelope if isinstance(envelope, dict) else None
+
+
+def _with_equal_results(body: bytes) -> dict[str, Any] | None:
+    """Read a body whose result list is one entry over and over, that entry once; None for any other body.
+
+    A thousand plain successes are the same words a thousand times, and most of what reading a reply costs.
+    A quote within a text is escaped, so what matches here is a key and no part of somebody's words.
+    """
+    found = _RESULTS.findall(body)
+    if len(found) != 1 or rb"\u" in body:
+        return None
+    key, entry = found[0]
+    start = body.index(entry, body.index(b'"' + key + b'"'))
+    times = body.count(entry, start)
+    end = start + times * (len(entry) + 1) - 1
+    if times < _WORTHWHILE or body[end : end + 1] != b"]" or body[start:end] != b",".join([entry] * times):
+        return None
+    envelope = _object_in(body[: start + len(entry)] + body[end:])
+    results = envelope.get(key.decode()) if envelope else None
+    if envelope is None or not isinstance(results, list):
+        return None
+    return envelope | {key.decode(): results * times}
+
+
+def unreadable(body: bytes) -> Fault:
+    """Say that a 2xx told nothing of the items; the body itself is never shown, it may echo the inventory."""
+    if not body.strip():
+        return Fault(FaultKind.LOST, "reply_empty", "the reply is empty")
+    if envelope_of(body) is None:
+        return Fault(FaultKind.LOST, "reply_unreadable", f"the reply ({len(body)} bytes) is not whole JSON")
+    return Fault(FaultKind.LOST, "reply_without_items", "the reply holds neither results nor an error")
+
+
+def shown(body: bytes, words: Words) -> bytes:
+    """Give a body as it may be shown, before it is cut short: half a secret would not be known for one."""
+    envelope = envelope_of(body)  # decoded and written again, so that no escape disguises a secret
+    text = body.decode("utf-8", "replace") if envelope is None else json.dumps(envelope, ensure_ascii=False)
+    return words(text).encode()
+
+
+def values(envelope: dict[str, Any], *names: str) -> list[Any]:
+    """Give what stands under any of these names in any letter case; nothing, "" and 0 are no values."""
+    return [value for key, value in envelope.items() if value and key.lower() in names]
+
+
+def entries_of(envelope: dict[str, Any]) -> list[Any]:
+    """Give the result list. Two that differ are given as one, whose count the reconciler will not believe."""
+    lists = [value for value in values(envelope, "resultlist", "resultitems") if isinstance(value, list)]
+    if all(other == lists[0] for other in lists[1:]):
+        return lists[0] if lists else []
+    return [entry for entries in lists for entry in entries]
+
+
+def echo_of(envelope: dict[str, Any]) -> list[str] | None:
+    """Give the ICCIDs echoed; "", which is no item's, for one that is missing or no text."""
+    echoes = values(envelope, "profileitems", "prfileitems")
+    if not echoes:
+        return None
+    items = echoes[0] if len(echoes) == 1 and isinstance(echoes[0], list) else [None]
+    keys: list[Any] = [
+        item.get("iccid") or item.get("Iccid") if isinstance(item, dict) else None for item in items
+    ]
+    if set(map(type, keys)) != {str}:
+        keys = [_iccid_of(item) for item in items]
+    return keys
+
+
+def _iccid_of(item: Any) -> str:
+    fields = item.items() if isinstance(item, dict) else ()
+    return next((value for key, value in fields if key.lower() == "iccid" and isinstance(value, str)), "")
+
+
+def answers_of(entries: list[Any], words: Words) -> list[Answer]:
+    """Read the entries; equal neighbours share one Answer."""
+    before, answer = entries[0], _answer(entries[0], words)
+    if entries.count(before) == len(entries):
+        return [answer] * len(entries)
+    answers: list[Answer] = []
+    for entry in entries:
+        if entry != before:
+            before, answer = entry, _answer(entry, words)
+        answers.append(answer)
+    return answers
+
+
+def _answer(entry: Any, words: Words) -> Answer:
+    said = {key.lower(): value for key, value in entry.items()} if isinstance(entry, dict) else {}
+    result, reason, iccid = [str(said.get(name) or "") for name in ("result", "reason", "iccid")]
+    named = [bracketed or bare for bracketed, bare in _NAMED.findall(reason)]
+    # The page gives an entry no ICCID of its own; should it have one, that names an item like other words.
+    names = {name.strip() for name in (*named, iccid) if any(map(str.isdigit, name))}
+    # Two names are no name: joined they are no item's, which the reconciler takes for a contradiction.
+    return Answer(_verdict(result.strip(), reason, words), " ".join(sorted(names)) or None)
+
+
+def _verdict(result: str, reason: str, words: Words) -> Verdict:
+    """Read one entry. A result that is not the documented word, or a form of it, is not guessed at."""
+    match result.lower():
+        case "succeed" | "succeeded" | "success":
+            return PLAIN_SUCCESS
+        case "failed" | "fail" | "failure":
+            ruling, code = _ruling(reason)
+            return Verdict(ruling, code, words(reason) or "the vendor gave no reason")
+        case _:
+            said = f"the result says {words(result)!r}" if result else "the entry has no result"
+            return Verdict(Ruling.OPEN, "unknown_result", f"{said}; {words(reason)}".rstrip("; "))
+
+
+def _ruling(reason: str) -> tuple[Ruling, str]:
+    if _EXISTS.search(reason):
+        return Ruling.EXISTS, "exists"
+    match kind_of_words(reason):
+        case FaultKind.LOST:
+            return Ruling.OPEN, "server_error"
+        case FaultKind.NOT_CARRIED_OUT:
+            return Ruling.PASSING, "busy"
+        case _:
+            return Ruling.REFUSED, "failed"
+
+
+def kind_of_words(message: str) -> FaultKind | None:
+    """Classify an envelope by its words, where its code says nothing; None when they do not either."""
+    if _SERVER_ERROR.search(message):
+        return FaultKind.LOST
+    if _BUSY.search(message):
+        return FaultKind.NOT_CARRIED_OUT
+    return FaultKind.TOO_LARGE if _SIZE.search(message) and _OF_A_BATCH.search(message) else None
+
+
+def padded(code: str) -> str:
+    """Give back the zeros that a code loses as a number."""
+    code = code.strip()
+    return code.zfill(6) if code.isdigit() else code
+
+
+class Words:
+    """Makes the vendor's words fit to be shown: one bounded line without the secrets of the request.
+
+    A piece of text is hidden where it is a whole secret, a longer one also where it is part of one. Shorter
+    ones are shown: the page's example has ac "1", and hiding that would blank out half of every reason.
+    """
+
+    _MOST_CHARS = 300
+    _PART_CHARS = 6
+    _OF_THE_PAGE = re.compile(r"the iccid is exist in db, iccid:\[[0-9]{19,20}\]")  # by far the commonest
+    _PIECE = re.compile(r"[\w.+~-]{4,}")
+
+    def __init__(self, body: bytes, *credentials: str) -> None:
+        self._body = body
+        self._credentials = credentials
+        self._harmless: set[str] = set()
+
+    @cached_property
+    def _secrets(self) -> frozenset[str]:
+        items = from_json(self._body, cache_strings="keys")["profileItems"]
+        codes = {code for item in items for code in (item["ac"], item["cc"])}
+        parts = (part for code in codes for part in code.split("$"))
+        return frozenset(map(str.casefold, (*self._credentials, *codes, *parts)))
+
+    @cached_property
+    def _secret_text(self) -> str:
+        return "\n".join(self._secrets)
+
+    def _is_secret(self, piece: str) -> bool:
+        folded = piece.casefold().strip("._+~-")
+        part = len(folded) >= self._PART_CHARS and not folded.isdigit()  # many digits are an identifier
+        return folded in self._secrets or (part and folded in self._secret_text)
+
+    def __call__(self, text: str) -> str:
+        """Give the text as one bounded, printable line without the request's secrets."""
+        if self._OF_THE_PAGE.fullmatch(text):
+            return text
+        line = text[:2000]
+        if not line.isprintable():
+            line = "".join(c if c.isprintable() else " " for c in line)
+        line = " ".join(line.split())
+        unknown = set(self._PIECE.findall(line)) - self._harmless
+        secret = {piece for piece in unknown if self._is_secret(piece)}
+        self._harmless |= unknown - secret
+        if secret:
+            line = self._PIECE.sub(lambda piece: "…" if piece[0] in secret else piece[0], line)
+        return line if len(line) <= self._MOST_CHARS else line[: self._MOST_CHARS - 1] + "…"

@@ -1,0 +1,91 @@
+"""A decision as the ledger keeps it: only rows that need a word of their own, and those complete."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings, strategies as st
+from ledger_making import batch_of, key_of
+
+from pipeline.model import Again, Decision, Exceptional, Final, Settlement, Status
+from pipeline.settlement import settlement_of
+
+NO = Final(Status.REFUSED, "failed", "no such apn")
+
+
+def again(*indices: int, in_doubt: bool = False, sends: int = 1) -> Again:
+    return Again(indices, wait_s=1, in_doubt=in_doubt, sends=sends, tries=1, code="busy", reason="later")
+
+
+def test_a_batch_of_plain_first_successes_needs_no_rows() -> None:
+    assert settlement_of(batch_of([5, 6, 7], id=3), Decision()) == Settlement(3)
+
+
+def test_a_void_decision_undoes_the_claim_and_says_nothing_of_its_rows() -> None:
+    decision = Decision(again=(again(0, 1),), void=True)
+    assert settlement_of(batch_of([5, 6], id=3), decision) == Settlement(3, void=True)
+
+
+def test_a_refused_row_keeps_its_words_and_its_source_cells() -> None:
+    (row,) = settlement_of(batch_of([5, 6, 7], id=3), Decision(final={1: NO})).exceptional
+    assert row == Exceptional(
+        6, key_of(6), Status.REFUSED, "failed", "no such apn", sends=1, batch=3, cells=(key_of(6),)
+    )
+
+
+def test_a_row_that_goes_again_is_open_and_bears_its_doubt() -> None:
+    decision = Decision(again=(again(0, in_doubt=True), again(2)))
+    rows = settlement_of(batch_of([5, 6, 7], id=3), decision).exceptional
+    assert [(row.position, row.status, row.in_doubt) for row in rows] == [(5, None, True), (7, None, False)]
+    assert {(row.sends, row.code, row.reason) for row in rows} == {(1, "busy", "later")}
+
+
+def test_a_success_at_a_repeat_has_a_record_of_its_own() -> None:
+    rows = settlement_of(batch_of([5, 6], id=3, sends=1, in_doubt=True), Decision()).exceptional
+    assert [(row.position, row.status, row.sends) for row in rows] == [
+        (5, Status.SUCCEEDED, 2),
+        (6, Status.SUCCEEDED, 2),
+    ]
+
+
+def test_a_confirmed_row_has_a_record_but_no_cells() -> None:
+    decision = Decision(final={0: Final(Status.CONFIRMED, "exists", "is exist in db")})
+    (row,) = settlement_of(batch_of([5], id=3, sends=1, in_doubt=True), decision).exceptional
+    assert (row.status, row.sends, row.cells) == (Status.CONFIRMED, 2, ())
+
+
+@st.composite
+def decisions(draw: st.DrawFn, count: int) -> Decision:
+    fates = draw(st.lists(st.sampled_from(["plain", "final", "again"]), min_size=count, max_size=count))
+    chosen = {fate: tuple(i for i, one in enumerate(fates) if one == fate) for fate in ("final", "again")}
+    ends = st.sampled_from([Status.REFUSED, Status.GAVE_UP, Status.IN_DOUBT, Status.CONFIRMED])
+    final = {index: Final(draw(ends), f"c{index}", "r") for index in chosen["final"]}
+    return Decision(final=final, again=(again(*chosen["again"]),) if chosen["again"] else ())
+
+
+@settings(max_examples=150, deadline=None)
+@given(places=st.sets(st.integers(1, 99), min_size=1, max_size=9), sends=st.integers(0, 3), data=st.data())
+def test_every_item_has_exactly_the_record_its_decision_asks_for(
+    places: set[int], sends: int, data: st.DataObject
+) -> None:
+    batch = batch_of(sorted(places), id=9, sends=sends)
+    decision = data.draw(decisions(len(batch)))
+    rows = settlement_of(batch, decision).exceptional
+    assert [row.position for row in rows] == sorted(row.position for row in rows)
+    by_position = {row.position: row for row in rows}
+    assert len(by_position) == len(rows)
+    going = {index for one in decision.again for index in one.indices}
+    for index, position in enumerate(sorted(places)):
+        row = by_position.get(position)
+        if index in decision.final:
+            assert row is not None
+            assert (row.status, row.code) == (decision.final[index].status, f"c{index}")
+            assert bool(row.cells) is not row.status.good
+        elif index in going:
+            assert row is not None
+            assert row.status is None
+        elif sends:
+            assert row is not None
+            assert row.status is Status.SUCCEEDED
+        else:
+            assert row is None
+        if row is not None:
+            assert (row.key, row.sends, row.batch) == (key_of(position), sends + 1, 9)
