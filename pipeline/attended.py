@@ -37,7 +37,8 @@ def carry_out(work: Import, folder: Path) -> int:
         summary = reports.write_all(work.ledger, folder)
     finally:
         work.ledger.close()
-    sys.stdout.write("".join(f"{line}\n" for line in result_lines(summary, folder, record.stop_reason)))
+    because = Redactor(work.secrets).text(record.stop_reason)
+    sys.stdout.write("".join(f"{line}\n" for line in result_lines(summary, folder, because)))
     return record.exit_code or 0
 
 

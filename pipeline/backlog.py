@@ -6,8 +6,10 @@ Bounded: when it is full the worker pool reads nothing new until it has drained.
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -54,7 +56,7 @@ class Backlog:
         """Take in the items of `batch` that go out again. They are copied, so the rest of it can be freed."""
         items = batch.items.take(pa.array(again.indices, pa.int64()))
         history = History(again.sends, again.tries, again.in_doubt, again.most_items)
-        self._pieces[history].append(_Piece(now + again.wait_s, items))
+        insort(self._pieces[history], _Piece(now + again.wait_s, items), key=_ready_at)
         self.items += items.num_rows
 
     def take(self, now: float, *, eager: bool) -> Batch | None:
@@ -71,44 +73,50 @@ class Backlog:
 
     def next_ready(self) -> float:
         """Give the time at which the next item becomes ready; infinity when there is none."""
-        return min((piece.ready_at for pieces in self._pieces.values() for piece in pieces), default=math.inf)
+        return min((pieces[0].ready_at for pieces in self._pieces.values()), default=math.inf)
 
     def _is_ripe(self, history: History, pieces: list[_Piece], now: float, *, eager: bool) -> bool:
-        pieces.sort(key=lambda piece: piece.ready_at)
         if pieces[0].ready_at > now:
             return False
         if eager or pieces[0].ready_at + GATHER_S <= now:
             return True
-        ready: int = sum(piece.items.num_rows for piece in pieces if piece.ready_at <= now)
-        return ready >= self._bound(history)
+        missing = self._bound(history)
+        for piece in takewhile(lambda piece: piece.ready_at <= now, pieces):
+            missing -= piece.items.num_rows
+            if missing <= 0:
+                return True
+        return False
 
     def _bound(self, history: History) -> int:
         return min(history.most_items or self._batch_items, self._batch_items)
 
     def _gather(self, history: History, now: float) -> Batch:
-        """Fill one batch with ready items up to its bounds; what does not fit stays."""
-        pieces = self._pieces.pop(history)
+        """Fill one batch with ready items, first come first served; what does not fit stays in front."""
+        pieces = self._pieces[history]
         room, room_bytes = self._bound(history), self._batch_bytes
         chosen: list[pa.RecordBatch] = []
-        left: list[_Piece] = []
-        for piece in pieces:
-            count = (
-                0
-                if left or piece.ready_at > now
-                else _fitting(piece.items, room, room_bytes, first=not chosen)
-            )
+        used = 0
+        for piece in takewhile(lambda piece: piece.ready_at <= now, pieces):
+            count = _fitting(piece.items, room, room_bytes, first=not chosen)
             if count:
                 part = piece.items.slice(0, count)
                 chosen.append(part)
                 room -= count
                 room_bytes -= _payload_bytes(part)
             if count < piece.items.num_rows:
-                left.append(_Piece(piece.ready_at, piece.items.slice(count)))
-        if left:
-            self._pieces[history] = left
+                piece.items = piece.items.slice(count)
+                break
+            used += 1
+        del pieces[:used]
+        if not pieces:
+            del self._pieces[history]
         items = in_order(pa.concat_batches(chosen))
         self.items -= items.num_rows
         return Batch(items, 0, history.sends, history.tries, history.in_doubt, history.most_items)
+
+
+def _ready_at(piece: _Piece) -> float:
+    return piece.ready_at
 
 
 def in_order(items: pa.RecordBatch) -> pa.RecordBatch:

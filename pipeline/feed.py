@@ -31,6 +31,7 @@ class Feed:
         self._executor = executor
         self._ready: deque[Batch] = deque()
         self._next: asyncio.Future[Portion | None] | None = None
+        self._arrived: Portion | None = None
         self._turn = asyncio.Lock()
         self.exhausted = False
 
@@ -53,21 +54,23 @@ class Feed:
             await asyncio.get_running_loop().run_in_executor(self._executor, close)
 
     async def _refill(self) -> None:
-        # Shielded, so that a cancelled taker does not lose the portion for the others.
-        self._next = self._next or self._read()
-        try:
-            portion = await asyncio.shield(self._next)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            self._next, self.exhausted = None, True
-            raise
-        if portion is None:
-            self._next, self.exhausted = None, True
-            return
-        self._next = self._read()
-        await self._absorb(portion)
-        self._ready.extend(portion.batches)
+        """Take in one portion. A taker cancelled on the way loses nothing: the next one goes on there."""
+        if self._arrived is None:
+            self._next = self._next or self._read()
+            try:
+                self._arrived = await asyncio.shield(self._next)
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                self._next, self.exhausted = None, True
+                raise
+            if self._arrived is None:
+                self._next, self.exhausted = None, True
+                return
+            self._next = self._read()
+        await self._absorb(self._arrived)
+        self._ready.extend(self._arrived.batches)
+        self._arrived = None
 
     def _read(self) -> asyncio.Future[Portion | None]:
         loop = asyncio.get_running_loop()

@@ -5,9 +5,10 @@ What tells *lost* from *not carried out* is whether a byte of the request may ha
 
 from __future__ import annotations
 
-import asyncio
 import time
+import warnings
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Limits
 
 _PIECE_BYTES = 256 * 1024
+_LARGE_BYTES = 1024 * 1024
 
 
 class HttpClient:
@@ -43,13 +45,15 @@ class HttpClient:
         try:
             return await self._send(request)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise NoReply(_fault_of(error)) from error
+            fault = _fault_of(error)
+            self.requests -= 0 if fault.reached else 1
+            raise NoReply(fault) from error
 
     async def _send(self, request: Request) -> Response:
         async with self._session.request(
             request.method,
             self._base_url + request.path,
-            data=request.body,
+            data=_as_data(request.body),
             headers=request.headers,
             allow_redirects=False,
         ) as response:
@@ -77,34 +81,71 @@ async def open_http(base_url: str, pace: Pace, limits: Limits) -> AsyncIterator[
         sock_connect=limits.connect_timeout_s,
         sock_read=limits.reply_timeout_s,
     )
-    connector = aiohttp.TCPConnector(limit=limits.concurrency + 1)
     async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=_PIECE_BYTES
+        connector=aiohttp.TCPConnector(limit=limits.concurrency + 1),
+        timeout=timeout,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        read_bufsize=_PIECE_BYTES,
+        trace_configs=[_permitted_anew(pace)],
     ) as session:
+        # aiohttp repeats a GET on a dead connection by itself: neither paced nor counted, so not here.
+        session._retry_connection = False  # noqa: SLF001 - it has no public switch
         yield HttpClient(session, base_url, pace, limits)
 
 
-def _fault_of(error: Exception) -> Fault:
-    """Say what a failed exchange means for the batch; without proof that nothing left, it is lost."""
-    words = str(error).strip() or type(error).__name__
+def _permitted_anew(pace: Pace) -> aiohttp.TraceConfig:
+    """Ask for permission again once a new connection stands.
+
+    Setting one up takes time that requests on open connections do not need: those would catch up with it,
+    and the vendor would see more in a second than were permitted in one.
+    """
+
+    async def connected(*_: object) -> None:
+        await pace.permit()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(connected)
+    return trace
+
+
+def _as_data(body: bytes) -> bytes | aiohttp.BytesPayload:
+    """Hand a large body over without aiohttp's warning: batch_bytes bounds it."""
+    if len(body) <= _LARGE_BYTES:
+        return body
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        return aiohttp.BytesPayload(body)
+
+
+def _fault_of(error: Exception) -> Fault:  # noqa: C901 - a table of cases
+    """Say what a failed exchange means for the batch; without proof that nothing left, it is lost.
+
+    In fixed words: aiohttp's own quote the raw reply, which is as secret as the inventory.
+    """
+    unreached = partial(Fault, reached=False)
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            return Fault(
-                FaultKind.STOP, "tls", f"the vendor's certificate is not trusted: {words}", reached=False
-            )
+            return unreached(FaultKind.STOP, "tls", "the vendor's certificate is not trusted")
         case aiohttp.ClientConnectorSSLError():
-            return Fault(FaultKind.STOP, "tls", f"no TLS connection: {words}", reached=False)
+            return unreached(FaultKind.STOP, "tls", "no TLS connection could be made")
         case aiohttp.InvalidURL():
-            return Fault(FaultKind.STOP, "url", f"base_url is no address: {words}", reached=False)
+            return unreached(FaultKind.STOP, "url", "base_url is no address")
+        case aiohttp.ClientConnectorDNSError():
+            return unreached(FaultKind.NOT_CARRIED_OUT, "connect", f"no such host: {error.host}")
         case aiohttp.ClientConnectorError():
-            return Fault(FaultKind.NOT_CARRIED_OUT, "connect", f"no connection: {words}", reached=False)
+            why = error.strerror or "no connection"
+            return unreached(FaultKind.NOT_CARRIED_OUT, "connect", f"{error.host}:{error.port}: {why}")
         case aiohttp.ConnectionTimeoutError():
-            return Fault(
-                FaultKind.NOT_CARRIED_OUT, "connect", "no connection within connect_timeout_s", reached=False
-            )
-        case asyncio.TimeoutError():
+            return unreached(FaultKind.NOT_CARRIED_OUT, "connect", "no connection within connect_timeout_s")
+        case TimeoutError():
             return Fault(FaultKind.LOST, "timeout", "no complete answer within reply_timeout_s")
-        case _:
+        case aiohttp.ServerDisconnectedError():
             return Fault(
-                FaultKind.LOST, "connection_lost", f"the connection broke before the answer: {words}"
+                FaultKind.LOST, "connection_lost", "the vendor closed the connection without an answer"
             )
+        case aiohttp.ClientPayloadError():
+            return Fault(FaultKind.LOST, "reply_cut_off", "the reply broke off or could not be decoded")
+        case aiohttp.ClientResponseError():
+            return Fault(FaultKind.LOST, "reply_not_http", "the reply is not HTTP")
+        case _:
+            return Fault(FaultKind.LOST, "connection_lost", "the connection broke before the answer")

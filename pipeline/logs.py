@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 HIDDEN = "***"
 _ACTIVATION_CODE = re.compile(r"(?i)\bLPA:[^\s\"',}\]]+|\b1\$[^\s$\"',}\]]+\$[^\s\"',}\]]*")
-_SECRET_NAMES = frozenset({"ac", "cc", "access_code", "secret_code", "password", "token", "authorization"})
+_OURS = frozenset({"timestamp", "level", "run"})  # written by us at the top of an event, and never secret
+_SECRET_NAMES = re.compile(
+    r"ac|activationcode|cc|confirmationcode|accesscode|secretcode|secret|password|token|authorization|"
+    r"signature|rtsignature|rtaccesscode"
+)
 
 
 class Redactor:
@@ -32,7 +36,7 @@ class Redactor:
 
     def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
         """Clean every value of an event, at any depth."""
-        return {name: self._clean(name, value) for name, value in event.items()}
+        return {name: value if name in _OURS else self._clean(name, value) for name, value in event.items()}
 
     def text(self, text: str) -> str:
         """Clean one text, for what is printed as well as for what is logged."""
@@ -41,16 +45,14 @@ class Redactor:
         return mask_text(_ACTIVATION_CODE.sub(HIDDEN, text))
 
     def _clean(self, name: str, value: Any) -> Any:
-        if name.lower() in _SECRET_NAMES or isinstance(value, SecretStr):
+        if _SECRET_NAMES.fullmatch(re.sub(r"[\W_]", "", name).lower()) or isinstance(value, SecretStr):
             return HIDDEN
-        if name in ("timestamp", "run", "level"):
-            return value
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, (list, tuple)):
             return [self._clean("", part) for part in value]
         if isinstance(value, dict):
-            return {key: self._clean(str(key), part) for key, part in value.items()}
+            return {self.text(str(key)): self._clean(str(key), part) for key, part in value.items()}
         return value if isinstance(value, (int, float, type(None))) else self.text(str(value))
 
 

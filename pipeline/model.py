@@ -225,6 +225,7 @@ class FaultKind(StrEnum):
     LOST = "lost"  # timeout, connection cut, 5xx, unreadable 200: may have been carried out
     REFUSED = "refused"  # the batch as a whole, with no word on its items
     TOO_LARGE = "too_large"  # its size was refused
+    WITHDRAWN = "withdrawn"  # we stop, and it was never sent
     STOP = "stop"  # credentials, signature, clock, path: no other batch can fare better
 
 
@@ -283,12 +284,13 @@ class Decision:
 
     Every item is in `final` (by index), in one of `again`, or in neither: then the vendor said it
     succeeded. `void`: nothing was carried out, the claim is undone. `hold_s` holds the shared pace,
-    `stop` ends the run.
+    `stop` ends the run. `sent` is False when nothing left this machine.
     """
 
     final: Mapping[int, Final] = field(default_factory=dict)
     again: tuple[Again, ...] = ()
     void: bool = False
+    sent: bool = True
     hold_s: float = 0.0
     pushed_back: bool = False
     stop: Fault | None = None

@@ -13,6 +13,8 @@ from aiolimiter import AsyncLimiter
 from pipeline.errors import NoReply
 from pipeline.model import Fault, FaultKind
 
+_STOPPING = Fault(FaultKind.WITHDRAWN, "stopping", "the run is stopping", reached=False)
+
 
 class Pace:
     """Permission to send, at most `requests_per_second` (rounded up) in any window of one second.
@@ -33,16 +35,17 @@ class Pace:
 
     async def permit(self) -> None:
         """Wait until one request may leave. Raises NoReply (nothing sent) once the pace is closed."""
+        if self._closed:
+            raise NoReply(_STOPPING)
         try:
-            async with asyncio.timeout(0 if self._closed else None) as wait:
+            async with asyncio.timeout(None) as wait:
                 self._waiting.add(wait)
                 try:
                     await self._turn()
                 finally:
                     self._waiting.discard(wait)
         except TimeoutError:
-            fault = Fault(FaultKind.NOT_CARRIED_OUT, "stopping", "the run is stopping", reached=False)
-            raise NoReply(fault) from None
+            raise NoReply(_STOPPING) from None
 
     async def _turn(self) -> None:
         loop = asyncio.get_running_loop()
@@ -65,6 +68,8 @@ class Pace:
 
     def close(self) -> None:
         """Give no more permissions; whoever waits for one is turned away."""
+        if self._closed:
+            return
         self._closed = True
         now = asyncio.get_running_loop().time()
         for wait in self._waiting:

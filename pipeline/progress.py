@@ -6,6 +6,7 @@ Goes to standard error, so that results on standard output stay clean.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -52,10 +53,12 @@ async def watch(take: Callable[[], Snapshot], console: Console) -> None:
     speed = Speed()
     speed.start(take())
     if not console.is_terminal:
-        while True:
-            await asyncio.sleep(LINE_EVERY_S)
-            snapshot = take()
-            console.print(line(snapshot, speed.rows_per_s(snapshot)), highlight=False, soft_wrap=True)
+        try:
+            while True:
+                await asyncio.sleep(LINE_EVERY_S)
+                _print_line(console, take(), speed)
+        finally:
+            _print_line(console, take(), speed)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             snapshot = take()
@@ -63,12 +66,21 @@ async def watch(take: Callable[[], Snapshot], console: Console) -> None:
             await asyncio.sleep(LIVE_EVERY_S)
 
 
+def _print_line(console: Console, snapshot: Snapshot, speed: Speed) -> None:
+    console.print(line(snapshot, speed.rows_per_s(snapshot)), highlight=False, soft_wrap=True)
+
+
+def percent(share: float) -> str:
+    """Give a share in whole percent, never more than is done."""
+    return f"{math.floor(share * 100)}%"
+
+
 def line(snapshot: Snapshot, rows_per_s: float) -> str:
     """Give a snapshot as one line."""
     statuses = " ".join(f"{status}={snapshot.counts[status]}" for status in Status if snapshot.counts[status])
     holding = f" holding: {snapshot.holding}" if snapshot.holding else ""
     return (
-        f"{snapshot.elapsed_s:.0f}s rows={snapshot.settled} ({snapshot.share:.0%}) "
+        f"{snapshot.elapsed_s:.0f}s rows={snapshot.settled} ({percent(snapshot.share)}) "
         f"batches={snapshot.batches} {rows_per_s:,.0f} rows/s eta={duration(eta_s(snapshot, rows_per_s))} "
         f"in_flight={snapshot.in_flight} waiting={snapshot.waiting} {statuses}{holding}"
     )
@@ -79,7 +91,7 @@ def panel(snapshot: Snapshot, rows_per_s: float) -> Group:
     head = Table.grid(padding=(0, 2))
     head.add_row(
         ProgressBar(total=1.0, completed=snapshot.share, width=30),
-        f"{snapshot.share:4.0%}",
+        percent(snapshot.share),
         f"{snapshot.settled:,} rows",
         f"{rows_per_s:,.0f} rows/s",
         f"eta {duration(eta_s(snapshot, rows_per_s))}",

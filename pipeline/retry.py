@@ -40,12 +40,16 @@ def _decide_fault(batch: Batch, fault: Fault, policy: Retry, *, chance: float, v
     match fault.kind:
         case FaultKind.STOP:
             return Decision(void=True, stop=fault)
+        case FaultKind.WITHDRAWN:
+            return Decision(void=True)
         case FaultKind.NOT_CARRIED_OUT:
             if batch.tries + 1 < policy.attempts:
                 return _try_all_again(batch, fault, policy, chance)
             if vendor_away:
                 return Decision(void=True, stop=fault)
-            return Decision(final=_all_final(everything, _given_up(batch, fault.code, fault.reason)))
+            final = _all_final(everything, _given_up(batch, fault.code, fault.reason))
+            hold_s = fault.retry_after_s or 0.0
+            return Decision(final=final, hold_s=hold_s, pushed_back=True, sent=fault.reached)
         case FaultKind.LOST:
             doubt = _in_doubt(batch, everything, policy, chance, code=fault.code, reason=fault.reason)
             return replace(

@@ -39,7 +39,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class Table(BaseModel):
     """A table of the job file: unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def _resolve(reference: Any, info: ValidationInfo) -> SecretStr:
@@ -83,14 +83,14 @@ class Endpoint(Table):
     def _is_safe(self) -> Self:
         url = urlsplit(self.base_url)
         if url.scheme not in ("http", "https") or not url.hostname:
-            raise ValueError(
-                f'base_url must be an address such as "https://vendor.example", is {self.base_url!r}'
-            )
+            raise ValueError('base_url must be an address such as "https://vendor.example"')
         if url.username or url.password:
             raise ValueError("base_url must not hold credentials; give them by reference")
+        if url.query or url.fragment:
+            raise ValueError("base_url must end with its path: no query, no fragment")
         if url.scheme == "http" and not self.allow_http and not _is_loopback(url.hostname):
             raise ValueError(
-                f"base_url {self.base_url!r} would send secrets in clear text; "
+                f"base_url: http:// to {url.hostname} would send secrets in clear text; "
                 "use https://, or set allow_http = true if you must"
             )
         return self
@@ -194,7 +194,9 @@ def read_table(
 
 def _first_error(model: type[BaseModel], errors: ValidationError, table: str) -> str:
     """Name the first wrong key and what to do; input values are left out, they may be secrets."""
-    error = errors.errors(include_url=False, include_input=False)[0]
+    found = errors.errors(include_url=False, include_input=False)
+    # A misspelt key that is required shows twice, as missing and as unknown: the latter names it.
+    error = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
     path = [str(part) for part in error["loc"]]
     key = ".".join([table, *path] if table else path)
     if error["type"] == "extra_forbidden":

@@ -38,7 +38,7 @@ def settlement_of(batch: Batch, decision: Decision) -> Settlement:
                 status=final.status if final else None if again else Status.SUCCEEDED,
                 code=final.code if final else again.code if again else "",
                 reason=final.reason if final else again.reason if again else "",
-                sends=batch.sends + 1,
+                sends=batch.sends + decision.sent,
                 batch=batch.id,
                 in_doubt=again.in_doubt if again else batch.in_doubt,
                 cells=cells.get(index, ()),

@@ -48,7 +48,7 @@ def fault_of(response: Response) -> Fault | None:
     reason = f"HTTP {status}: {words_of(response.body)}".rstrip(": ")
     retry_after_s = retry_after(response)
     match status:
-        case 429 | 503:
+        case 425 | 429 | 503:
             return Fault(FaultKind.NOT_CARRIED_OUT, code, reason, retry_after_s)
         case 413:
             return Fault(FaultKind.TOO_LARGE, code, reason)
@@ -61,7 +61,7 @@ def fault_of(response: Response) -> Fault | None:
                 code,
                 f"HTTP {status}: redirected to {to}; redirects are not followed, set base_url",
             )
-        case _ if 400 <= status < 500:  # noqa: PLR2004 - the class of client errors
+        case _ if 400 <= status < 500 and status != 408:  # noqa: PLR2004 - the class of client errors
             return Fault(FaultKind.REFUSED, code, reason)
         case _:
             return Fault(FaultKind.LOST, code, reason, retry_after_s)
@@ -74,22 +74,23 @@ def retry_after(response: Response) -> float | None:
         return None
     if value.isascii() and value.isdigit():
         return min(float(value), LONGEST_WISH_S)
-    try:
-        until = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    now = _date_of(response)
-    return min(max(0.0, until.timestamp() - now), LONGEST_WISH_S)
+    until = utc_seconds(value)
+    return None if until is None else min(max(0.0, until - _date_of(response)), LONGEST_WISH_S)
 
 
 def _date_of(response: Response) -> float:
     """Prefer the vendor's own clock, so that a skewed one of ours does not stretch its wish."""
+    date = utc_seconds(response.headers.get("date", ""))
+    return date if date is not None else response.received_at or datetime.now(tz=UTC).timestamp()
+
+
+def utc_seconds(date: str) -> float | None:
+    """Read an HTTP date in any of its forms (RFC 9110 §5.6.7) as seconds since 1970; None when it is none."""
     try:
-        return parsedate_to_datetime(response.headers.get("date", "")).timestamp()
-    except ValueError:
-        return response.received_at or datetime.now(tz=UTC).timestamp()
+        read = parsedate_to_datetime(date)
+        return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def words_of(body: bytes) -> str:

@@ -141,11 +141,32 @@ def test_a_portion_is_absorbed_before_its_first_batch_is_handed_out(executor: Th
 
     async def story() -> None:
         feed = feed_of(Made(1), executor, absorb)
-        await asyncio.gather(take(feed), take(feed))
+        early = asyncio.ensure_future(take(feed))
+        await until(lambda: seen == ["begins"])
+        await take(feed)
+        await early
         await feed.close()
 
     run(story())
     assert seen == ["begins", "absorbed 1", "taken 1", "taken 2"]
+
+
+def test_takers_that_wait_for_the_same_portion_do_not_read_on_for_more(executor: ThreadPoolExecutor) -> None:
+    read: list[int] = []
+
+    def portions() -> Iterator[Portion]:
+        for number in range(5):
+            read.append(number)
+            yield portion(*range(10 * number + 1, 10 * number + 11))
+
+    async def story() -> None:
+        feed = Feed(portions(), nothing, executor)
+        assert all(await asyncio.gather(*(feed.take() for _ in range(8))))
+        await asyncio.get_running_loop().run_in_executor(executor, int)  # nothing else is queued there
+        assert read == [0, 1]
+        await feed.close()
+
+    run(story())
 
 
 @pytest.mark.parametrize("good", [0, 1])
@@ -256,7 +277,6 @@ def test_a_taker_cancelled_while_the_first_portion_is_read_loses_nothing(
     assert run(story()) == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.xfail(strict=True, reason="defect: a taker cancelled while absorbing loses that portion")
 def test_a_taker_cancelled_while_a_portion_is_absorbed_loses_nothing(executor: ThreadPoolExecutor) -> None:
     absorbing, go_on = asyncio.Event(), asyncio.Event()
 

@@ -132,7 +132,7 @@ def test_closing_turns_away_everybody_who_waits(held: bool) -> None:  # noqa: FB
     assert at < 1.001
     for end in ends:
         assert isinstance(end, NoReply)
-        assert (end.fault.kind, end.fault.reached) == (FaultKind.NOT_CARRIED_OUT, False)
+        assert (end.fault.kind, end.fault.reached) == (FaultKind.WITHDRAWN, False)
 
 
 def test_a_closed_pace_turns_away_whoever_would_have_to_wait() -> None:
@@ -147,7 +147,6 @@ def test_a_closed_pace_turns_away_whoever_would_have_to_wait() -> None:
     run(story())
 
 
-@pytest.mark.xfail(strict=True, reason="defect: a closed pace still lets one through whenever none is waiting")
 def test_a_closed_pace_gives_no_permission_at_all() -> None:
     async def story() -> None:
         pace = Pace(10)
@@ -158,7 +157,6 @@ def test_a_closed_pace_gives_no_permission_at_all() -> None:
     run(story())
 
 
-@pytest.mark.xfail(strict=True, reason="defect: closing again before the first has taken effect raises")
 def test_closing_twice_in_a_row_is_the_same_as_once() -> None:
     # Two workers read a 401 within the same turn of the loop: each stops the run, and so closes the pace.
     async def story() -> list[object]:

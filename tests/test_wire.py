@@ -138,13 +138,12 @@ def test_a_wish_beyond_reason_is_cut_to_the_longest(value: str) -> None:
 HUGE_YEAR = "Fri, 31 Dec 99999999999999999999 23:59:59 GMT"
 
 
-@pytest.mark.xfail(strict=True, raises=OverflowError, reason="defect: a year that fits no int kills the worker")
 @pytest.mark.parametrize(
     "headers",
     [{"retry_after": HUGE_YEAR, "date": EIGHT_OCLOCK}, {"retry_after": EIGHT_OCLOCK, "date": HUGE_YEAR}],
 )
 def test_a_year_that_fits_no_integer_is_junk(headers: dict[str, str]) -> None:
-    assert retry_after(response(**headers)) in (None, LONGEST_WISH_S)
+    assert retry_after(response(**headers)) in (None, 0.0)
 
 
 @pytest.fixture
@@ -156,7 +155,6 @@ def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-@pytest.mark.xfail(strict=True, reason="defect: a Date header without a zone is read as local time")
 @pytest.mark.parametrize("date", ["Wed Oct 21 08:00:00 2026", "Wed, 21 Oct 2026 08:00:00 -0000"])
 @pytest.mark.usefixtures("far_from_greenwich")
 def test_a_date_header_without_a_zone_is_utc_wherever_we_are(date: str) -> None:

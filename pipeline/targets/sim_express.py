@@ -10,7 +10,6 @@ import re
 import secrets
 import time
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -35,7 +34,7 @@ from pipeline.targets.sim_express_reply import (
     unreadable,
     values,
 )
-from pipeline.wire import Request, fault_of, retry_after
+from pipeline.wire import Request, fault_of, retry_after, utc_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,9 +187,8 @@ class SimExpress:
         return Fault(kind or FaultKind.REFUSED, words(code) or "envelope", reason, wish_s)
 
     def _about_our_clock(self, response: Response) -> str:
-        try:
-            vendors = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
-        except (ValueError, OverflowError):
+        vendors = utc_seconds(response.headers.get("date", ""))
+        if vendors is None:
             return "set this machine's clock"
         off_s = round(self._clock() - vendors)
         if abs(off_s) < _CLOCK_TOLERANCE_S:

@@ -124,11 +124,10 @@ def main() -> None:
     options = arguments()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     console = Console() if sys.stdout.isatty() else Console(width=120)
-    baseline = Series("hand-written", options.rows)
-    run, long_run = Series("simlift run", options.rows), Series("simlift run", options.memory_rows)
-    check, long_check = Series("simlift check", options.rows), Series("simlift check", options.memory_rows)
-    start_up = Series("simlift run", BATCH_ITEMS)
-    everything = [baseline, run, check, long_run, long_check, start_up]
+    few, many = options.few_rows, options.many_rows
+    baseline, run, check = (Series(tool, many) for tool in ("hand-written", "simlift run", "simlift check"))
+    short_run, start_up = Series("simlift run", few), Series("simlift run", BATCH_ITEMS)
+    everything = [baseline, run, check, short_run, start_up]
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simlift-bench-")))
@@ -141,7 +140,7 @@ def main() -> None:
                 with console.status(f"round {number}: {series.tool}, {series.rows:,} rows"):
                     bench.measure(series)
 
-    judged = targets(baseline, run, long_run, long_check)
+    judged = targets(baseline, run, short_run, check)
     print_figures(console, everything, judged)
     REPORT.write_text(
         json.dumps(
@@ -165,19 +164,18 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", type=whole_batches, default=500_000, help="for speed (default 500,000)")
     parser.add_argument(
-        "--memory-rows",
-        type=whole_batches,
-        default=5_000_000,
-        help="for memory and check (default 5,000,000)",
+        "--many-rows", type=whole_batches, default=5_000_000, help="for speed and memory (default 5,000,000)"
+    )
+    parser.add_argument(
+        "--few-rows", type=whole_batches, default=500_000, help="for the growth of memory (default 500,000)"
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="one round, and 1,000,000 rows for memory")
+    parser.add_argument("--quick", action="store_true", help="one round of 1,000,000 rows")
     parser.add_argument("--stub", choices=get_args(Kind), default="auto", help="default: nginx if installed")
     options = parser.parse_args(words)
     if options.quick:
-        options.memory_rows, options.rounds = 1_000_000, 1
+        options.many_rows, options.rounds = 1_000_000, 1
     return options
 
 

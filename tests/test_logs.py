@@ -1,0 +1,226 @@
+"""Nothing secret and no whole identifier reaches the log, wherever in an event it is planted."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+from hypothesis import given, settings, strategies as st
+from pydantic import SecretStr
+
+from pipeline.errors import NoReply
+from pipeline.logs import HIDDEN, Redactor, log_to, secrets_in, silence
+from pipeline.model import Fault, FaultKind, State
+from pipeline.settings import Endpoint, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SECRET, LONGER = "s3cr3t/code", "s3cr3t/code-and-more"
+LPA = "LPA:1$smdp.example$QX7-93KD-LM"
+ICCID = "8935711001000000007"
+
+
+@pytest.fixture(autouse=True)
+def quiet_afterwards() -> Iterator[None]:
+    yield
+    silence()
+
+
+def logged(path: Path, **event: Any) -> dict[str, Any]:
+    """Log one event through the whole chain; give it back as it stands in the file."""
+    with log_to(path / "log.jsonl", Redactor([SECRET, LONGER])):
+        structlog.get_logger("test").warning("it happened", **event)
+    (line,) = (path / "log.jsonl").read_text("utf-8").splitlines()
+    for hidden in (SECRET, "-and-more", LPA, "QX7-93KD-LM", ICCID):
+        assert hidden not in line
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def test_an_event_is_one_json_object_with_time_and_level(tmp_path: Path) -> None:
+    found = logged(tmp_path, batch=7, kind=State.STOPPED)
+    assert (found["event"], found["level"], found["batch"], found["kind"]) == (
+        "it happened",
+        "warning",
+        7,
+        "stopped",
+    )
+    assert found["timestamp"].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        f"refused: {SECRET}",
+        [SECRET, [SECRET]],
+        (SECRET,),
+        {SECRET},
+        {"a": {"b": [{"c": f"x {SECRET} y"}]}},
+        SecretStr(SECRET),
+        {"deep": [SecretStr(SECRET)]},
+        ValueError(SECRET),
+        SECRET.encode(),
+        Fault(FaultKind.STOP, "http_401", f"bad {SECRET}"),
+        f"{LONGER}{SECRET}",
+    ],
+    ids=lambda planted: type(planted).__name__,
+)
+def test_a_secret_is_hidden_by_its_value_however_deep_it_lies(tmp_path: Path, planted: object) -> None:
+    assert HIDDEN in json.dumps(logged(tmp_path, planted=planted)["planted"])
+
+
+@pytest.mark.parametrize(
+    "name", ["ac", "AC", "cc", "Cc", "access_code", "token", "Authorization", "password"]
+)
+def test_a_secret_is_hidden_by_its_name_at_any_depth(tmp_path: Path, name: str) -> None:
+    found = logged(tmp_path, **{name: "4711"}, items=[{name: ["4711"], "n": 1}])
+    assert found[name] == HIDDEN
+    assert found["items"] == [{name: HIDDEN, "n": 1}]
+
+
+@pytest.mark.parametrize(
+    "name", ["RT-Signature", "signature", "activation_code", "confirmation_code", "RT-AccessCode", "secret"]
+)
+def test_every_secret_of_the_design_is_hidden_by_its_name(tmp_path: Path, name: str) -> None:
+    assert logged(tmp_path, headers={name: "7EB765E2"})["headers"] == {name: HIDDEN}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LPA,
+        LPA.lower(),
+        f"the ac {LPA} is wrong",
+        f'{{"ac":"{LPA}","x":1}}',
+        f"[{LPA}]",
+        "1$smdp.example$QX7-93KD-LM",
+        f"{LPA}$1.3.6$1",
+        f"'{LPA}', '{LPA}'",
+        "LPA:1$smdp.example$",
+    ],
+)
+def test_an_activation_code_is_hidden_by_its_shape(tmp_path: Path, text: str) -> None:
+    found = logged(tmp_path, reason=text)["reason"]
+    assert HIDDEN in found
+    assert "smdp" not in found
+    assert "93kd" not in found.lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (f"the iccid is exist in db, iccid:[{ICCID}]", "the iccid is exist in db, iccid:[893571…0007]"),
+        ("898600B5123456789012", "898600…9012"),
+        ("imei 353711001000003", "imei 353711…0003"),
+        ("eid 89049032000000000000000000000123", "eid 890490…0123"),
+    ],
+)
+def test_an_identifier_is_masked_to_its_first_6_and_last_4(tmp_path: Path, text: str, masked: str) -> None:
+    assert logged(tmp_path, reason=text, deep={"a": [text]})["reason"] == masked
+
+
+def test_short_numbers_stay_as_they_are(tmp_path: Path) -> None:
+    assert logged(tmp_path, batch=12345, words="HTTP 503 after 1763817600 s") == {
+        **logged_shape(tmp_path),
+        "batch": 12345,
+        "words": "HTTP 503 after 1763817600 s",
+    }
+
+
+def logged_shape(path: Path) -> dict[str, Any]:
+    line = json.loads((path / "log.jsonl").read_text("utf-8").splitlines()[-1])
+    return {name: line[name] for name in ("event", "level", "timestamp")}
+
+
+@pytest.mark.parametrize("key", [ICCID, SECRET])
+def test_what_stands_as_a_key_is_cleaned_too(tmp_path: Path, key: str) -> None:
+    logged(tmp_path, verdicts={key: "refused"})
+
+
+@pytest.mark.parametrize("name", ["run", "level", "timestamp"])
+def test_our_own_fields_are_passed_over_at_the_top_only(tmp_path: Path, name: str) -> None:
+    logged(tmp_path, vendor={name: f"{SECRET} {ICCID}"})
+
+
+def test_an_exception_is_cleaned_with_its_traceback_and_its_cause(tmp_path: Path) -> None:
+    def fail() -> None:
+        try:
+            json.loads(f"vendor said {SECRET} of {ICCID}")
+        except ValueError as error:
+            error.add_note(f"vendor said {SECRET} of {ICCID}")
+            raise NoReply(Fault(FaultKind.LOST, "x", f"{LPA} lost")) from error
+
+    with log_to(tmp_path / "log.jsonl", Redactor([SECRET])):
+        try:
+            fail()
+        except NoReply:
+            structlog.get_logger("test").exception("failed")
+    text = (tmp_path / "log.jsonl").read_text("utf-8")
+    assert "Traceback" in text
+    assert "NoReply" in text
+    assert f"vendor said {HIDDEN} of 893571…0007" in json.loads(text)["exception"]
+    for hidden in (SECRET, LPA, "QX7-93KD-LM", ICCID):
+        assert hidden not in text
+
+
+leaves = st.sampled_from([SECRET, LONGER, LPA, ICCID, f"x{SECRET}{LPA} {ICCID}", 3, None, 2.5, "plain"])
+nests = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abcd"), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(event=st.dictionaries(st.sampled_from(["event", "reason", "evidence", "ac"]), nests, max_size=4))
+def test_no_nest_is_deep_enough_to_hide_a_secret(event: dict[str, Any]) -> None:
+    text = json.dumps(Redactor([SECRET, LONGER])(None, "info", event))
+    for hidden in (SECRET, "QX7-93KD-LM", ICCID):
+        assert hidden not in text
+
+
+def test_printed_text_is_cleaned_in_the_same_way() -> None:
+    assert Redactor([SECRET]).text(f"{SECRET} {LPA} {ICCID}") == f"{HIDDEN} {HIDDEN} 893571…0007"
+
+
+def test_without_secrets_nothing_is_replaced_for_them() -> None:
+    assert Redactor(["", ""]).text("as it is") == "as it is"
+
+
+def test_secrets_are_found_in_a_targets_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Vendor(Endpoint):
+        secret_code: Secret
+        unit: str = "s"
+
+    monkeypatch.setenv("VENDOR_SECRET", SECRET)
+    table = {"kind": "v", "base_url": "https://v", "secret_code": "env:VENDOR_SECRET"}
+    assert secrets_in(Vendor.model_validate(table)) == [SECRET]
+
+
+def test_the_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        logged(tmp_path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "log.jsonl").stat().st_mode) == 0o600
+
+
+def test_a_resumed_run_appends(tmp_path: Path) -> None:
+    for _ in range(2):
+        with log_to(tmp_path / "log.jsonl", Redactor()):
+            structlog.get_logger("test").info("again")
+    assert len((tmp_path / "log.jsonl").read_text("utf-8").splitlines()) == 2
+
+
+def test_afterwards_nothing_is_logged_anywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logged(tmp_path)
+    structlog.get_logger("test").error("nobody hears this")
+    assert len((tmp_path / "log.jsonl").read_text("utf-8").splitlines()) == 1
+    assert capsys.readouterr() == ("", "")
