@@ -10,15 +10,19 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
 from pipeline.errors import SimliftError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
+
+    from pipeline.contracts import Ledger
 
 app = typer.Typer(
     name="simlift",
@@ -35,6 +39,8 @@ JobFile = Annotated[Path, typer.Option("--job", help="Job file (TOML), see confi
 Runs = Annotated[Path, typer.Option("--runs", help="Folder in which runs are kept.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]
 RUNS = Path("runs")
+EXIT_USAGE, EXIT_STOPPED = 2, 3  # of model.ExitCode, which costs an import of numpy
+T = TypeVar("T")
 
 
 @app.command(epilog="Example: simlift demo --items 20000 --seed 7")
@@ -113,16 +119,9 @@ def status(
     """Show how runs stand."""
     from pipeline import reports
     from pipeline.attended import result_lines
-    from pipeline.runs import existing_run, open_ledger, run_ids
+    from pipeline.runs import run_ids
 
-    names = [run_id] if run_id else run_ids(runs)
-    found = []
-    for name in names:
-        ledger = open_ledger(existing_run(runs, name), read_only=True)
-        try:
-            found.append(reports.summary(ledger))
-        finally:
-            ledger.close()
+    found = _of_each([run_id] if run_id else run_ids(runs), runs, reports.summary)
     if as_json:
         _print_json(found[0].data() if run_id else [summary.data() for summary in found])
     elif not found:
@@ -158,15 +157,10 @@ def trace(
     """Tell what became of one ICCID, in every run."""
     from pipeline import reports
     from pipeline.identifiers import normalise
-    from pipeline.runs import open_ledger, run_ids
+    from pipeline.runs import run_ids
 
-    entries: list[reports.Traced] = []
-    for name in run_ids(runs):
-        ledger = open_ledger(runs / name, read_only=True)
-        try:
-            entries += reports.traced(ledger, normalise(key))
-        finally:
-            ledger.close()
+    traces = _of_each(run_ids(runs), runs, lambda ledger: reports.traced(ledger, normalise(key)))
+    entries = [entry for trace in traces for entry in trace]
     if as_json:
         _print_json([entry.data() for entry in entries])
     elif entries:
@@ -212,6 +206,25 @@ def sample(
     )
 
 
+def _of_each(names: list[str], runs: Path, read: Callable[[Ledger], T]) -> list[T]:
+    """Read something of each run; where there are several, a damaged one does not hide the others."""
+    from pipeline.runs import existing_run, open_ledger
+
+    found = []
+    for name in names:
+        try:
+            ledger = open_ledger(existing_run(runs, name), read_only=True)
+            try:
+                found.append(read(ledger))
+            finally:
+                ledger.close()
+        except SimliftError as error:
+            if len(names) == 1:
+                raise
+            sys.stderr.write(f"simlift: {error}\n")
+    return found
+
+
 def _print_lines(lines: list[str]) -> None:
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
@@ -226,18 +239,23 @@ def _exit_on_signal(number: int, _frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """Run the command line; errors meant for the operator become one line and an exit code."""
-    from pipeline.model import ExitCode
-
     signal.signal(signal.SIGINT, _exit_on_signal)
     signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
         app()
     except UsageError as error:
         sys.stderr.write(f"simlift: {error}\n")
-        sys.exit(ExitCode.USAGE)
+        sys.exit(EXIT_USAGE)
     except SimliftError as error:
         sys.stderr.write(f"simlift: {error}\n")
-        sys.exit(ExitCode.STOPPED)
+        sys.exit(EXIT_STOPPED)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(128 + signal.SIGPIPE)
+    except Exception:  # noqa: BLE001 - what slips through is a defect of ours
+        # It must not look like a finished run, which Python's own exit code 1 would say.
+        sys.stderr.write(traceback.format_exc())
+        sys.stderr.write(
+            "simlift: this is a defect of simlift; the run can be resumed, please report the above\n"
+        )
+        sys.exit(EXIT_STOPPED)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     import pyarrow as pa
     from pydantic import BaseModel
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
         Status,
         Tally,
     )
-    from pipeline.settings import Endpoint
+    from pipeline.pace import Pace
+    from pipeline.settings import Endpoint, Limits
     from pipeline.wire import Request, Response
 
 
@@ -44,12 +46,22 @@ class Source(Protocol):
 class Http(Protocol):
     """How a target reaches its vendor: every request is paced, counted and bounded."""
 
+    requests: int  #: how many requests left this machine
+
     async def exchange(self, make_request: Callable[[], Request]) -> Response:
         """Wait for permission, build the request, send it, give back the response.
 
         `make_request` is called after permission is given, so a timestamp or a signature is fresh.
         Raises NoReply with a Fault when there is no complete response.
         """
+        ...
+
+
+class Connect(Protocol):
+    """Opens the way to a vendor for the length of a run."""
+
+    def __call__(self, base_url: str, pace: Pace, limits: Limits, /) -> AbstractAsyncContextManager[Http]:
+        """Give the client as a context manager."""
         ...
 
 

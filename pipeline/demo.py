@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import reports
 from pipeline.attended import carry_out
-from pipeline.errors import SimliftError
+from pipeline.errors import SimliftError, UsageError
 from pipeline.importer import start
 from pipeline.model import Status
 from pipeline.runs import new_run_id, open_ledger, run_folder
@@ -50,7 +50,12 @@ def run_demo(*, items: int, seed: int, runs: Path) -> int:
     say = sys.stderr.write
     name = new_run_id()
     folder = run_folder(runs, name)
-    folder.mkdir(mode=0o700, parents=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise UsageError(
+            f"{runs}: no run can be kept there: {error.strerror}; choose another --runs"
+        ) from None
     inventory = folder / "inventory.csv.gz"
     with tempfile.TemporaryDirectory(prefix="simlift-demo-") as scratch:
         faults = Path(scratch) / "faults.toml"

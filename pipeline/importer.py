@@ -32,8 +32,7 @@ from pipeline.worker_pool import WorkerPool
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pipeline.contracts import Ledger, Target
-    from pipeline.http_client import HttpClient
+    from pipeline.contracts import Connect, Http, Ledger, Target
     from pipeline.inventory import Inventory
     from pipeline.model import Portion, ResumePoint
 
@@ -172,12 +171,22 @@ class Work:
 class Import:
     """One import that can be run, watched and stopped. `run` may be called once.
 
-    Without `work` the run was finished before, and nothing is left to do but to report.
+    Without `work` the run was finished before, and nothing is left to do but to report. `connect` opens the
+    way to the vendor, `rng` draws the waits: a simulation brings its own.
     """
 
-    def __init__(self, ledger: Ledger, work: Work | None = None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        work: Work | None = None,
+        *,
+        connect: Connect = open_http,
+        rng: random.Random | None = None,
+    ) -> None:
         self.ledger = ledger
         self._todo = work
+        self._connect = connect
+        self._rng = rng or random.Random()  # noqa: S311 - spreads waits, guards nothing
         self._before = ledger.run()
         # Rows that are never sent are met again when a resumed run reads its inventory again.
         self._counts = {**ledger.counts(), Status.REJECTED: 0, Status.DUPLICATE: 0}
@@ -189,7 +198,7 @@ class Import:
         self._pool: WorkerPool | None = None
         self._feed: Feed | None = None
         self._pace: Pace | None = None
-        self._http: HttpClient | None = None
+        self._http: Http | None = None
 
     @property
     def secrets(self) -> list[str]:
@@ -201,7 +210,14 @@ class Import:
         if self._todo is None:
             return self._before
         self._began = time.monotonic()
-        log.info("run", run=self._before.run_id, inventory=self._before.inventory, target=self._before.target)
+        before = self._before
+        log.info(
+            "run",
+            run=before.run_id,
+            inventory=before.inventory,
+            target=before.target,
+            base_url=self._todo.settings.base_url,
+        )
         state, reason = State.STOPPED, ""
         try:
             state, reason = await self._work(self._todo)
@@ -214,7 +230,7 @@ class Import:
         pace = self._pace = Pace(limits.requests_per_second)
         with ThreadPoolExecutor(1, thread_name_prefix="producer") as executor:
             feed = self._feed = Feed(todo.portions, self._absorb, executor)
-            async with open_http(todo.settings.base_url, pace, limits) as http:
+            async with self._connect(todo.settings.base_url, pace, limits) as http:
                 self._http = http
                 pool = self._pool = WorkerPool(
                     feed=feed,
@@ -225,7 +241,7 @@ class Import:
                     limits=limits,
                     batch_items=batch_items_of(todo.job, todo.target),
                     policy=todo.job.retry,
-                    rng=random.Random(),  # noqa: S311 - spreads waits, guards nothing
+                    rng=self._rng,
                 )
                 try:
                     await pool.run()

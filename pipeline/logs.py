@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 from pydantic import BaseModel, SecretStr
@@ -56,6 +56,20 @@ class Redactor:
         return value if isinstance(value, (int, float, type(None))) else self.text(str(value))
 
 
+class _BestEffort:
+    """Writes log lines; a log that cannot be written never ends an import."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def msg(self, line: str) -> None:
+        """Write one line, if it can be written."""
+        with suppress(OSError):
+            self._file.write(line + "\n")
+
+    debug = info = warning = error = critical = msg
+
+
 def secrets_in(settings: BaseModel) -> list[str]:
     """Give the secret values that a settings model holds."""
     values: Mapping[str, Any] = dict(settings)
@@ -73,20 +87,22 @@ def silence() -> None:
 def log_to(path: Path, redactor: Redactor) -> Iterator[None]:
     """Append the log to a file (0600) for as long as the context lasts."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "a", encoding="utf-8", buffering=1) as file:
-        structlog.configure(
-            processors=[
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.format_exc_info,
-                redactor,
-                structlog.processors.JSONRenderer(default=str),
-            ],
-            wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-            logger_factory=structlog.WriteLoggerFactory(file),
-            cache_logger_on_first_use=False,
-        )
-        try:
-            yield
-        finally:
-            silence()
+    file = os.fdopen(descriptor, "a", encoding="utf-8", buffering=1)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            redactor,
+            structlog.processors.JSONRenderer(default=str),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=lambda *_: _BestEffort(file),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield
+    finally:
+        silence()
+        with suppress(OSError):
+            file.close()

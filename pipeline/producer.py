@@ -84,23 +84,23 @@ class Producer:
             )
             for no in screened.rejected
         ]
-        keys = self._target.key(screened.fields)
         items = pa.record_batch(
             {
                 "position": pa.array(positions[np.asarray(screened.rows)]),
-                "key": keys,
+                "key": self._target.key(screened.fields),
                 "payload": self._target.encode(screened.fields),
                 "cells": _structs(chunk.rows, screened.rows),
             }
         )
-        items, repeated = _split(items, self._seen.first_seen(keys))
-        exceptional += _never_sent(
-            repeated, Status.DUPLICATE, "duplicate", "row {row}: the same key stood in an earlier row"
-        )
+        # Only an accepted row claims its key: what fits no batch goes before duplicates are looked for.
         fits = np.asarray(pc.binary_length(items.column("payload"))) <= self._most_bytes
         items, oversized = _split(items, fits)
         exceptional += _never_sent(
             oversized, Status.REJECTED, "too_long", "row {row}: encoded, it exceeds [limits] batch_bytes"
+        )
+        items, repeated = _split(items, self._seen.first_seen(items.column("key")))
+        exceptional += _never_sent(
+            repeated, Status.DUPLICATE, "duplicate", "row {row}: the same key stood in an earlier row"
         )
         exceptional.sort(key=lambda row: row.position)
         batches = tuple(self._cut(items))

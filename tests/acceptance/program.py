@@ -1,0 +1,169 @@
+"""The program under test: the command line as a process of its own, in a folder of its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vendors import CREDENTIALS
+from waiting import DEADLINE_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+SIMLIFT = str(Path(sys.executable).with_name("simlift"))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: `code` is negative after a signal that it did not handle."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Process:
+    """A command under way, in a process group of its own, so that a signal meets nobody else."""
+
+    def __init__(self, popen: subprocess.Popen[str]) -> None:
+        self._popen = popen
+        self.pid = popen.pid
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        self._popen.send_signal(number)
+
+    def first_line(self) -> str:
+        """Wait for the first line on standard output and give it."""
+        assert self._popen.stdout is not None
+        return self._popen.stdout.readline()
+
+    def end(self) -> Ended:
+        """Wait for the end and give it."""
+        out, err = self._popen.communicate(timeout=DEADLINE_S)
+        return Ended(self._popen.returncode, out, err or "")
+
+    def end_measured(self) -> tuple[Ended, int]:
+        """Wait for the end; give it with the most memory the process held, in bytes."""
+        _, status, usage = os.wait4(self.pid, 0)
+        self._popen.returncode = os.waitstatus_to_exitcode(status)
+        return self.end(), usage.ru_maxrss * 1024
+
+    def kill_after(self, seconds: float) -> bool:
+        """Let it run for so long, then kill it; False when it had ended by itself."""
+        try:
+            self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.communicate(timeout=DEADLINE_S)
+            return True
+        self._popen.communicate(timeout=DEADLINE_S)
+        return False
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._popen.kill()
+        self._popen.communicate(timeout=DEADLINE_S)
+
+
+class Program:
+    """Runs the command line in `folder`; runs are kept in `folder`/runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runs = folder / "runs"
+        self.environment: dict[str, str] = {**os.environ, **CREDENTIALS, "NO_COLOR": "1", "COLUMNS": "200"}
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def __call__(self, *arguments: str | Path, **options: Any) -> Ended:
+        """Run a command to its end."""
+        return self.start(*arguments, **options).end()
+
+    def together(self, *commands: tuple[str | Path, ...]) -> list[Ended]:
+        """Run commands side by side, which do not depend on one another."""
+        return [process.end() for process in [self.start(*command) for command in commands]]
+
+    def start(
+        self,
+        *arguments: str | Path,
+        command: tuple[str, ...] = (SIMLIFT,),
+        environment: Mapping[str, str] | None = None,
+        before: Callable[[], None] | None = None,
+        stderr: int = subprocess.PIPE,
+    ) -> Process:
+        """Start a command; `before` is called in the new process before the program begins."""
+        popen = subprocess.Popen(
+            [*command, *map(str, arguments)],
+            cwd=self.folder,
+            env={**self.environment, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            encoding="utf-8",
+            errors="backslashreplace",
+            start_new_session=True,
+            preexec_fn=before,  # noqa: PLW1509 - the tests start no threads of their own
+        )
+        self._processes.append(popen)
+        return Process(popen)
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        for popen in self._processes:
+            if popen.poll() is None:
+                popen.kill()
+            for pipe in (popen.stdout, popen.stderr):
+                if pipe is not None:
+                    pipe.close()
+            popen.wait(DEADLINE_S)
+
+    # ------------------------------------------------------------ what a run leaves
+
+    def summary(self, run_id: str) -> dict[str, Any]:
+        """Read summary.json."""
+        summary: dict[str, Any] = json.loads((self.runs / run_id / "summary.json").read_text("utf-8"))
+        return summary
+
+    def outcomes(self, run_id: str) -> list[dict[str, str]]:
+        """Read outcomes.csv."""
+        with (self.runs / run_id / "outcomes.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def failures(self, run_id: str) -> list[dict[str, str]]:
+        """Read failures.csv."""
+        with (self.runs / run_id / "failures.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def log(self, run_id: str) -> list[dict[str, Any]]:
+        """Read log.jsonl."""
+        lines = (self.runs / run_id / "log.jsonl").read_text("utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    # ------------------------------------------------------------ what a run needs
+
+    def job(
+        self, url: str, *, name: str = "job.toml", target: str = "", rest: str = "", **limits: Any
+    ) -> Path:
+        """Write a job file: quick limits unless told otherwise, `rest` as further tables."""
+        limits = {"requests_per_second": 1000.0, "concurrency": 4, "batch_items": 20} | limits
+        retry = {"attempts": 4, "first_wait_s": 0.01, "longest_wait_s": 0.05, "settle_s": 0.02}
+        retry |= {key: limits.pop(key) for key in list(limits) if key in retry}
+        text = (
+            f'[target]\nkind = "sim-express"\nbase_url = "{url}"\n'
+            'access_code = "env:SIM_EXPRESS_ACCESS_CODE"\nsecret_code = "env:SIM_EXPRESS_SECRET_CODE"\n'
+            f"{target}\n[limits]\n{_lines(limits)}[retry]\n{_lines(retry)}{rest}\n"
+        )
+        path = self.folder / name
+        path.write_text(text, "utf-8")
+        return path
+
+
+def _lines(table: Mapping[str, Any]) -> str:
+    return "".join(f"{key} = {value}\n" for key, value in table.items())
