@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-WINDOW_POSITIONS = 262_144
+WINDOW_POSITIONS = 65_536
 
 _TYPES = (pa.int64(), pa.string(), pa.string(), pa.string(), pa.string(), pa.int64(), pa.int64())
 _SCHEMA = pa.schema(list(zip(OUTCOME_COLUMNS, _TYPES, strict=True)))

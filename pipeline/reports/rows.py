@@ -6,6 +6,8 @@ Outcomes are written a column at a time; only the rows that are not good are tou
 from __future__ import annotations
 
 import csv
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -29,6 +31,7 @@ NOT_GOOD = tuple(status for status in Status if not status.good)
 # full-width twins that some spreadsheets take for the same.
 _RUN_AS_FORMULA = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 _FORMULA = r"^[=+\-@\t\r\n\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
+_PIECES_UNDER_WAY = 3
 _NEEDS_QUOTES = '[,"\r\n]'
 
 
@@ -38,12 +41,18 @@ def write_outcomes(ledger: Ledger, path: Path) -> int:
     Raises SimliftError when the file can't be written, LedgerError when the rows can't be read.
     """
     lines = 0
-    with private_file(path) as file:
+    under_way: deque[Future[bytes]] = deque()
+    with private_file(path) as file, ThreadPoolExecutor(2, thread_name_prefix="outcomes") as threads:
         file.write(",".join(OUTCOME_COLUMNS) + "\n")
         file.flush()
+        # Arrow lets go of the interpreter while it joins columns: the next piece is read meanwhile.
         for outcomes in ledger.outcomes():
-            file.buffer.write(_lines(outcomes))
+            under_way.append(threads.submit(_lines, outcomes))
             lines += outcomes.num_rows
+            if len(under_way) > _PIECES_UNDER_WAY:
+                file.buffer.write(under_way.popleft().result())
+        for piece in under_way:
+            file.buffer.write(piece.result())
     return lines
 
 
