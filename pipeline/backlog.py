@@ -20,7 +20,7 @@ from pipeline.model import Batch
 if TYPE_CHECKING:
     from pipeline.model import Again
 
-GATHER_S = 5.0  # how long a ready item waits for company while there is fresh work to do
+GATHER_S = 30.0  # how long a ready item waits for company while there is fresh work to do
 
 
 class History(NamedTuple):
@@ -42,7 +42,7 @@ class Backlog:
     """The shared retry backlog. Times are the event loop's seconds."""
 
     def __init__(self, *, batch_items: int, batch_bytes: int, most_items: int) -> None:
-        self._batch_items, self._batch_bytes = batch_items, batch_bytes
+        self.batch_items, self._batch_bytes = batch_items, batch_bytes
         self._most_items = most_items
         self._pieces: defaultdict[History, list[_Piece]] = defaultdict(list)
         self.items = 0
@@ -88,7 +88,7 @@ class Backlog:
         return False
 
     def _bound(self, history: History) -> int:
-        return min(history.most_items or self._batch_items, self._batch_items)
+        return min(history.most_items or self.batch_items, self.batch_items)
 
     def _gather(self, history: History, now: float) -> Batch:
         """Fill one batch with ready items, first come first served; what does not fit stays in front."""

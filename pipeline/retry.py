@@ -6,6 +6,7 @@ Pure: no clock, no sleep, no I/O; chance comes in as a number. The rules are DES
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from pipeline.model import Again, Decision, Fault, FaultKind, Final, Ruling, Status, Verdicts
@@ -17,16 +18,31 @@ if TYPE_CHECKING:
     from pipeline.settings import Retry
 
 
+class Vendor(Enum):
+    """How the vendor as a whole is doing; one batch's fault means less while all fail alike."""
+
+    THERE = auto()
+    FAILING = auto()  # everything fails in a passing way: no attempts are used up
+    AWAY = auto()  # and has for too long: the run stops with its rows unsent, instead of giving them up
+
+
 def decide(
-    batch: Batch, outcome: Verdicts | Fault, policy: Retry, *, chance: float, vendor_away: bool = False
+    batch: Batch,
+    outcome: Verdicts | Fault,
+    policy: Retry,
+    *,
+    chance: float,
+    vendor: Vendor = Vendor.THERE,
+    most_items: int = 0,
 ) -> Decision:
     """Turn the outcome of one send into a Decision.
 
-    `chance` in [0, 1) draws the waits (full jitter). `vendor_away` says that nothing at all was answered
-    for as long as a batch is tried: then the run stops with its rows unsent, instead of giving them up.
+    `chance` in [0, 1) draws the waits (full jitter); `most_items` is how many the vendor is known to take.
     """
     if isinstance(outcome, Fault):
-        return _decide_fault(batch, outcome, policy, chance=chance, vendor_away=vendor_away)
+        if outcome.kind is FaultKind.TOO_LARGE and len(batch) > 1:
+            return _smaller(batch, most_items if 0 < most_items < len(batch) else _half(batch))
+        return _decide_fault(batch, outcome, policy, chance=chance, vendor=vendor)
     return _decide_verdicts(batch, outcome, policy, chance=chance)
 
 
@@ -35,7 +51,7 @@ def backoff_s(policy: Retry, tries: int, chance: float) -> float:
     return chance * min(policy.longest_wait_s, policy.first_wait_s * 2.0 ** min(tries, 60))
 
 
-def _decide_fault(batch: Batch, fault: Fault, policy: Retry, *, chance: float, vendor_away: bool) -> Decision:
+def _decide_fault(batch: Batch, fault: Fault, policy: Retry, *, chance: float, vendor: Vendor) -> Decision:
     everything = range(len(batch))
     match fault.kind:
         case FaultKind.STOP:
@@ -43,10 +59,11 @@ def _decide_fault(batch: Batch, fault: Fault, policy: Retry, *, chance: float, v
         case FaultKind.WITHDRAWN:
             return Decision(void=True)
         case FaultKind.NOT_CARRIED_OUT:
-            if batch.tries + 1 < policy.attempts:
-                return _try_all_again(batch, fault, policy, chance)
-            if vendor_away:
+            if vendor is Vendor.AWAY:
                 return Decision(void=True, stop=fault)
+            tries = batch.tries + (vendor is Vendor.THERE)
+            if tries < policy.attempts:
+                return _try_all_again(batch, fault, policy, chance, tries)
             final = _all_final(everything, _given_up(batch, fault.code, fault.reason))
             hold_s = fault.retry_after_s or 0.0
             return Decision(final=final, hold_s=hold_s, pushed_back=True, sent=fault.reached)
@@ -57,29 +74,34 @@ def _decide_fault(batch: Batch, fault: Fault, policy: Retry, *, chance: float, v
             )
         case FaultKind.REFUSED | FaultKind.TOO_LARGE:
             if len(batch) > 1:
-                halves = Again(
-                    tuple(everything),
-                    wait_s=0.0,
-                    in_doubt=batch.in_doubt,
-                    sends=batch.sends + 1,
-                    tries=batch.tries,
-                    most_items=_half(batch),
-                )
-                return Decision(again=(halves,), void=True)
+                return _smaller(batch, _half(batch))
             # The envelope speaks of this call; what an earlier, unanswered call did it does not tell.
             status = Status.IN_DOUBT if batch.in_doubt else Status.REFUSED
             return Decision(final={0: Final(status, fault.code, fault.reason)})
 
 
-def _try_all_again(batch: Batch, fault: Fault, policy: Retry, chance: float) -> Decision:
+def _smaller(batch: Batch, most_items: int) -> Decision:
+    """Refused as a whole: all goes out again in smaller batches, which is progress and no try."""
+    again = Again(
+        tuple(range(len(batch))),
+        wait_s=0.0,
+        in_doubt=batch.in_doubt,
+        sends=batch.sends + 1,
+        tries=batch.tries,
+        most_items=most_items,
+    )
+    return Decision(again=(again,), void=True)
+
+
+def _try_all_again(batch: Batch, fault: Fault, policy: Retry, chance: float, tries: int) -> Decision:
     """Nothing was carried out: the claim is void, the shared pace waits, all goes out again as it was."""
     wait_s = max(backoff_s(policy, batch.tries, chance), fault.retry_after_s or 0.0)
     again = Again(
         tuple(range(len(batch))),
         wait_s=wait_s,
         in_doubt=batch.in_doubt,
-        sends=batch.sends + (1 if fault.reached else 0),
-        tries=batch.tries + 1,
+        sends=batch.sends + fault.reached,
+        tries=tries,
         most_items=batch.most_items,
     )
     return Decision(again=(again,), void=True, hold_s=wait_s, pushed_back=True)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
 
 from pipeline.backlog import Backlog
+from pipeline.batch_size import BatchSize
+from pipeline.breaker import Breaker
 from pipeline.errors import InventoryError, NoReply
-from pipeline.model import Fault, FaultKind, State, Status, Verdicts
+from pipeline.model import Again, Fault, FaultKind, State, Status, Verdicts
 from pipeline.reconciler import reconcile
-from pipeline.retry import decide
+from pipeline.retry import Vendor, decide
 from pipeline.settlement import settlement_of
 
 if TYPE_CHECKING:
@@ -66,7 +69,9 @@ class WorkerPool:
         self._changed = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
         self._refused_alone: Counter[str] = Counter()
-        self._unanswered = 0
+        self._size = BatchSize(batch_items)
+        self._breaker = Breaker(policy, rng)
+        self._lost_in_a_row = 0
         self._accepted = False
         self.in_flight = self.claimed = 0
         self.settled: Counter[Status] = Counter()
@@ -95,6 +100,7 @@ class WorkerPool:
             self.state, self.stop_reason = state, self.stop_reason or reason
             log.warning("stopping", state=str(state), reason=reason)
         self._pace.close()
+        self._breaker.close()
         self._pulse()
 
     def abandon(self) -> None:
@@ -103,12 +109,16 @@ class WorkerPool:
             worker.cancel()
 
     async def _work(self) -> None:
-        while (batch := await self._take()) is not None:
-            try:
-                await self._handle(batch)
-            finally:
-                self.in_flight -= 1
-                self._pulse()
+        while self.state is State.RUNNING:
+            async with self._breaker.turn() as probe:
+                batch = await self._take()
+                if batch is None:
+                    return
+                try:
+                    await self._handle(batch, probe=probe)
+                finally:
+                    self.in_flight -= 1
+                    self._pulse()
 
     async def _take(self) -> Batch | None:
         """Give the next batch to send: ready ones of the backlog before fresh ones."""
@@ -117,7 +127,7 @@ class WorkerPool:
             eager = self._feed.exhausted or self._backlog.full
             batch = self._backlog.take(loop.time(), eager=eager)
             if batch is None and not eager:
-                batch = await self._fresh()
+                batch = self._cut_to_size(await self._fresh())
             if batch is not None and self.state is State.RUNNING:
                 self.in_flight += 1
                 return batch
@@ -137,16 +147,27 @@ class WorkerPool:
             log.warning("the inventory breaks off", reason=self.stop_reason)
             return None
 
-    async def _handle(self, batch: Batch) -> None:
+    def _cut_to_size(self, batch: Batch | None) -> Batch | None:
+        """Send no more at once than the vendor takes; the rest goes out as batches of its own."""
+        bound = self._size.bound
+        if batch is None or len(batch) <= bound:
+            return batch
+        rest = Again(tuple(range(bound, len(batch))), wait_s=0.0, in_doubt=False, sends=0, tries=0)
+        self._backlog.add(batch, rest, asyncio.get_running_loop().time())
+        return replace(batch, items=batch.items.slice(0, bound))
+
+    async def _handle(self, batch: Batch, *, probe: bool) -> None:
         batch = await self._ledger.claim(batch)
         self.claimed += 1
         outcome = await self._send(batch)
+        self._learn(batch, outcome, probe=probe)
         decision = decide(
             batch,
             outcome,
             self._policy,
             chance=self._rng.random(),
-            vendor_away=self._unanswered >= self._policy.attempts,
+            vendor=self._vendor(),
+            most_items=self._size.bound,
         )
         settlement = settlement_of(batch, decision)
         await asyncio.shield(self._ledger.settle(settlement))
@@ -162,39 +183,60 @@ class WorkerPool:
         except NoReply as error:
             reply = error.fault
         if isinstance(reply, Fault):
-            self._note_fault(batch, reply)
+            log.warning(
+                "no answer for the items",
+                batch=batch.id,
+                items=len(batch),
+                sends=batch.sends + 1,
+                kind=str(reply.kind),
+                code=reply.code,
+                reason=reply.reason,
+            )
             return reply
-        self._unanswered = 0
         verdicts = reconcile(batch.keys(), reply)
         if verdicts.evidence:
             log.warning("odd reply", batch=batch.id, sends=batch.sends + 1, evidence=verdicts.evidence)
         return verdicts
 
-    def _note_fault(self, batch: Batch, fault: Fault) -> None:
-        """Count what could mean that nothing will ever be answered, or that no item will ever be taken."""
-        log.warning(
-            "no answer for the items",
-            batch=batch.id,
-            items=len(batch),
-            sends=batch.sends + 1,
-            kind=str(fault.kind),
-            code=fault.code,
-            reason=fault.reason,
-        )
-        if fault.kind in (FaultKind.NOT_CARRIED_OUT, FaultKind.LOST):
-            self._unanswered += 1
-            if self._unanswered >= BACKLOG_BATCHES + self._policy.attempts * self._concurrency:
-                self.stop(
-                    State.STOPPED,
-                    f"the vendor gave no usable answer to {self._unanswered} requests in a row, "
-                    f"last {fault.code}: {fault.reason}",
-                )
+    def _vendor(self) -> Vendor:
+        if self._breaker.exhausted:
+            return Vendor.AWAY
+        return Vendor.FAILING if self._breaker.open else Vendor.THERE
+
+    def _learn(self, batch: Batch, outcome: Verdicts | Fault, *, probe: bool) -> None:
+        """Take from one outcome what concerns all batches: is the vendor there, what size does it take."""
+        kind = outcome.kind if isinstance(outcome, Fault) else None
+        if kind is FaultKind.NOT_CARRIED_OUT and isinstance(outcome, Fault):
+            self._breaker.fault(outcome.retry_after_s, probe=probe)
             return
-        self._unanswered = 0
-        if fault.kind is FaultKind.REFUSED and len(batch) == 1 and not self._accepted:
-            self._refused_alone[fault.code] += 1
-            if self._refused_alone[fault.code] >= ALIKE_REFUSALS:
-                self.stop(State.STOPPED, f"the vendor refuses every item alike, {fault.code}: {fault.reason}")
+        if kind is FaultKind.WITHDRAWN:
+            return
+        self._breaker.close()
+        self._lost_in_a_row = self._lost_in_a_row + 1 if kind is FaultKind.LOST else 0
+        if self._lost_in_a_row >= BACKLOG_BATCHES + self._policy.attempts * self._concurrency:
+            self._stop_for(f"the vendor answered none of {self._lost_in_a_row} requests in a row", outcome)
+        elif kind is None:
+            self._size.accepted(len(batch))
+        elif kind is FaultKind.TOO_LARGE and isinstance(outcome, Fault):
+            self._size.refused(len(batch), outcome.reason)
+        elif kind is FaultKind.REFUSED:
+            self._learn_refusal(batch, outcome)
+        self._backlog.batch_items = self._size.bound
+
+    def _learn_refusal(self, batch: Batch, outcome: Verdicts | Fault) -> None:
+        """Blame the batch, its size or the whole run for a refusal that says nothing of its items."""
+        if len(batch) > 1:
+            self._size.suspect(len(batch))
+            return
+        self._size.culprit()
+        if isinstance(outcome, Fault) and not self._accepted:
+            self._refused_alone[outcome.code] += 1
+            if self._refused_alone[outcome.code] >= ALIKE_REFUSALS:
+                self._stop_for("the vendor refuses every item alike", outcome)
+
+    def _stop_for(self, why: str, outcome: Verdicts | Fault) -> None:
+        words = f", {outcome.code}: {outcome.reason}" if isinstance(outcome, Fault) else ""
+        self.stop(State.STOPPED, why + words)
 
     def _act(self, batch: Batch, decision: Decision) -> None:
         now = asyncio.get_running_loop().time()

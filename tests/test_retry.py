@@ -23,7 +23,7 @@ from pipeline.model import (
     Verdict,
     Verdicts,
 )
-from pipeline.retry import backoff_s, decide
+from pipeline.retry import Vendor, backoff_s, decide
 from pipeline.settings import Retry
 from pipeline.settlement import settlement_of
 
@@ -105,14 +105,22 @@ def test_an_item_in_doubt_is_not_given_up_by_a_push_back() -> None:
 
 
 def test_a_vendor_that_stays_away_stops_the_run_with_its_rows_unsent() -> None:
-    decision = decide(items(2, sends=2, tries=2), BUSY, POLICY, chance=CHANCE, vendor_away=True)
+    decision = decide(items(2, sends=2, tries=2), BUSY, POLICY, chance=CHANCE, vendor=Vendor.AWAY)
     assert decision == Decision(void=True, stop=BUSY)
 
 
-def test_a_vendor_that_is_away_is_still_tried_while_there_are_attempts_left() -> None:
-    decision = decide(items(2, tries=1), BUSY, POLICY, chance=CHANCE, vendor_away=True)
-    assert decision.stop is None
+def test_no_attempts_are_used_up_while_everything_fails_in_a_passing_way() -> None:
+    decision = decide(items(2, tries=2), BUSY, POLICY, chance=CHANCE, vendor=Vendor.FAILING)
     assert the_only(decision).tries == 2
+
+
+@pytest.mark.parametrize(("known", "most"), [(0, 500), (999, 999), (250, 250), (1000, 500)])
+def test_a_batch_refused_for_its_size_goes_again_at_the_size_that_is_known_to_pass(
+    known: int, most: int
+) -> None:
+    decision = decide(items(1000), TOO_LARGE, POLICY, chance=CHANCE, most_items=known)
+    assert the_only(decision).most_items == most
+    assert decision.void
 
 
 def test_the_last_attempts_retry_after_holds_the_shared_pace_too() -> None:
@@ -328,14 +336,14 @@ def sends(draw: st.DrawFn) -> tuple[Batch, Verdicts | Fault, Retry]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(send=sends(), chance=st.floats(0, 1, exclude_max=True), away=st.booleans())
+@given(send=sends(), chance=st.floats(0, 1, exclude_max=True), vendor=st.sampled_from(Vendor))
 def test_every_item_is_final_or_goes_again_or_plainly_succeeded(
     send: tuple[Batch, Verdicts | Fault, Retry],
     chance: float,
-    away: bool,  # noqa: FBT001 - a case
+    vendor: Vendor,
 ) -> None:
     batch, outcome, policy = send
-    decision = decide(batch, outcome, policy, chance=chance, vendor_away=away)
+    decision = decide(batch, outcome, policy, chance=chance, vendor=vendor)
     told = [*decision.final, *(index for again in decision.again for index in again.indices)]
     assert len(told) == len(set(told))
     plain = set(range(len(batch))) - set(told)
@@ -350,14 +358,14 @@ def test_every_item_is_final_or_goes_again_or_plainly_succeeded(
 
 
 @settings(max_examples=300, deadline=None)
-@given(send=sends(), chance=st.floats(0, 1, exclude_max=True), away=st.booleans())
+@given(send=sends(), chance=st.floats(0, 1, exclude_max=True), vendor=st.sampled_from(Vendor))
 def test_doubt_stays_until_an_answer_to_the_item_itself(
     send: tuple[Batch, Verdicts | Fault, Retry],
     chance: float,
-    away: bool,  # noqa: FBT001 - a case
+    vendor: Vendor,
 ) -> None:
     batch, outcome, policy = send
-    decision = decide(batch, outcome, policy, chance=chance, vendor_away=away)
+    decision = decide(batch, outcome, policy, chance=chance, vendor=vendor)
     for again in decision.again:
         assert again.in_doubt or not batch.in_doubt
         assert again.sends >= batch.sends

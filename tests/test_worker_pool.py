@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -389,3 +390,67 @@ def test_a_ledger_that_fails_ends_the_run_with_its_error(tmp_path: Path) -> None
     with pytest.raises(ExceptionGroup) as caught:
         work(tmp_path, Vendor(), [10] * 10, meanwhile=cut_the_ledger)
     assert caught.group_contains(LedgerError)
+
+
+# ---------------------------------------------------------------- what concerns all batches
+
+
+def limited_to(most: int, *, words: str = "", kind: FaultKind = FaultKind.TOO_LARGE) -> Any:
+    def mishap(_vendor: Vendor, batch: Batch) -> Fault | None:
+        return Fault(kind, "000107", words) if len(batch) > most else None
+
+    return mishap
+
+
+@pytest.mark.parametrize(
+    ("most", "words", "kind", "allowed"),
+    [
+        (999, "Less than 1,000 Profiles", FaultKind.TOO_LARGE, 1.02),
+        (999, "parameter error", FaultKind.REFUSED, 1.05),
+        (250, "more than 250", FaultKind.TOO_LARGE, 1.10),
+        (250, "too many", FaultKind.TOO_LARGE, 1.10),
+    ],
+)
+def test_the_size_a_vendor_takes_is_learned_at_little_cost(
+    tmp_path: Path, most: int, words: str, kind: FaultKind, allowed: float
+) -> None:
+    vendor = Vendor(limited_to(most, words=words, kind=kind))
+    ended = work(tmp_path, vendor, [1000] * 200, concurrency=1)
+    assert ended.counts[Status.SUCCEEDED] == 200_000
+    assert 0.99 * most <= ended.pool._size.bound <= most
+    assert len(vendor.calls) <= allowed * 200_000 / most + 1
+
+
+def test_everything_failing_in_a_passing_way_is_waited_out_and_uses_up_no_attempts(tmp_path: Path) -> None:
+    back_at = 20.0
+
+    def away(_vendor: Vendor, _batch: Batch) -> Fault | None:
+        return BUSY if virtual_clock.now() < back_at else None
+
+    vendor = Vendor(away)
+    ended = work(tmp_path, vendor, [10] * 100, policy=Retry(attempts=6, first_wait_s=1, longest_wait_s=8))
+    assert ended.counts[Status.SUCCEEDED] == 1000
+    assert len([at for at, _ in vendor.calls if at < back_at]) <= 20
+    assert not [at for at, _ in vendor.calls if at > back_at + 30]
+
+
+def test_while_the_vendor_is_away_only_one_batch_asks_at_a_time(tmp_path: Path) -> None:
+    vendor = Vendor(lambda _v, _b: BUSY, latency_s=1)
+    work(tmp_path, vendor, [10] * 100, concurrency=4)
+    later = [at for at, _ in vendor.calls][8:]
+    assert all(after - before >= 1 for before, after in pairwise(later))
+
+
+def test_a_vendor_that_loses_every_answer_stops_a_long_run_within_a_budget(tmp_path: Path) -> None:
+    vendor = Vendor(lambda _v, _b: LOST)
+    ended = work(tmp_path, vendor, [100] * 500)
+    assert ended.state is State.STOPPED
+    assert "answered none of" in ended.reason
+    assert len(vendor.calls) <= BACKLOG_BATCHES + 4 * POLICY.attempts + 4
+    assert sum(ended.counts.values()) == 0
+
+
+def test_a_vendor_that_loses_every_answer_of_a_few_rows_leaves_them_in_doubt(tmp_path: Path) -> None:
+    ended = work(tmp_path, Vendor(lambda _v, _b: LOST), [3])
+    assert ended.state is State.FINISHED
+    assert ended.counts[Status.IN_DOUBT] == 3

@@ -18,7 +18,10 @@ _SERVER_ERROR = re.compile(
     r"\b(?:server|system|internal)\b.{0,20}?\b(?:error|exception)|\btimed?[ -]?out\b", re.IGNORECASE
 )
 _BUSY = re.compile(r"\bbusy\b|\btoo (?:many requests|frequent)|\brate limit|\btry again\b", re.IGNORECASE)
-_SIZE = re.compile(r"\b(?:less than|exceed|too (?:many|large|long)|at most|maximum|limit)", re.IGNORECASE)
+_SIZE = re.compile(
+    r"\b(?:(?:less|more|fewer|greater) than|exceed|too (?:many|large|long)|at most|maximum|limit)",
+    re.IGNORECASE,
+)
 _OF_A_BATCH = re.compile(
     r"\b(?:profile|item|list|record|batch|1,?000|999|request (?:body|size))", re.IGNORECASE
 )
