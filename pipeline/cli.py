@@ -86,8 +86,7 @@ def run(
 ) -> None:
     """Import an inventory. With --run-id: start, go on if unfinished, only report if finished."""
     from pipeline.attended import carry_out
-    from pipeline.importer import start
-    from pipeline.runs import new_run_id, run_folder
+    from pipeline.runs import new_run_id, run_folder, start
     from pipeline.settings import load_job
 
     name = run_id or new_run_id()
@@ -101,11 +100,24 @@ def resume(
 ) -> None:
     """Go on with a run after a crash or a stop."""
     from pipeline.attended import carry_out
-    from pipeline.importer import go_on
-    from pipeline.runs import existing_run
+    from pipeline.runs import existing_run, go_on
 
     folder = existing_run(runs, run_id)
     raise typer.Exit(carry_out(go_on(folder), folder))
+
+
+@app.command(epilog="Example: simlift retry 20261122-031500-9f2c --code 000106")
+def retry(
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The run whose rows to send again.")],
+    code: Annotated[list[str] | None, typer.Option(help="Rows refused with this code too.")] = None,
+    runs: Runs = RUNS,
+) -> None:
+    """Send again what gave up, what is in doubt, and what was refused with a code named here."""
+    from pipeline.attended import carry_out
+    from pipeline.runs import existing_run, try_again
+
+    folder = existing_run(runs, run_id)
+    raise typer.Exit(carry_out(try_again(folder, code or ()), folder))
 
 
 @app.command(epilog="Example: simlift status --json")

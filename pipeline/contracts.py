@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     import pyarrow as pa
@@ -111,6 +111,13 @@ class Ledger(Protocol):
 
     def take_over(self) -> ResumePoint:
         """Turn the claims a dead process left unsettled into open, in-doubt rows; say what is left to do."""
+        ...
+
+    def reopen(self, codes: Collection[str] = ()) -> int:
+        """Open again what gave up or is in doubt, and what was refused with one of `codes`; count the rows.
+
+        Rows that ended in doubt stay in doubt. Durable on return.
+        """
         ...
 
     def update_run(self, **facts: Any) -> None:

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline import reports
 from pipeline.attended import carry_out
 from pipeline.errors import SimliftError, UsageError
-from pipeline.importer import start
 from pipeline.model import Status
-from pipeline.runs import new_run_id, open_ledger, run_folder
+from pipeline.runs import new_run_id, open_ledger, run_folder, start
 from pipeline.sample import write_sample
 from pipeline.settings import job_from
 

@@ -15,7 +15,7 @@ import aiohttp
 
 from pipeline.errors import NoReply
 from pipeline.model import Fault, FaultKind
-from pipeline.wire import Request, Response
+from pipeline.wire import Request, Response, rate_limit_hold
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -43,11 +43,14 @@ class HttpClient:
         request = make_request()
         self.requests += 1
         try:
-            return await self._send(request)
+            response = await self._send(request)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             fault = _fault_of(error)
             self.requests -= 0 if fault.reached else 1
             raise NoReply(fault) from error
+        if (hold_s := rate_limit_hold(response)) > 0:
+            self._pace.hold(hold_s, "the vendor's RateLimit headers")
+        return response
 
     async def _send(self, request: Request) -> Response:
         async with self._session.request(

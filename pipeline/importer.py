@@ -11,26 +11,23 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
-from pipeline.errors import InventoryError, LedgerError, UsageError
+from pipeline.errors import InventoryError, LedgerError
 from pipeline.feed import Feed
 from pipeline.http_client import open_http
-from pipeline.inventory import open_inventory
 from pipeline.logs import secrets_in
 from pipeline.model import ExitCode, RunRecord, Snapshot, State, Status
 from pipeline.pace import Pace
 from pipeline.plugins import installed
 from pipeline.producer import Producer
-from pipeline.runs import has_ledger, open_ledger, run_folder
-from pipeline.settings import Endpoint, Job, job_from, read_table
+from pipeline.settings import Endpoint, Job, read_table
 from pipeline.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from pipeline.contracts import Connect, Http, Ledger, Target
     from pipeline.inventory import Inventory
@@ -85,73 +82,6 @@ def _begun(first: Portion, rest: Iterator[Portion]) -> Iterator[Portion]:
 def batch_items_of(job: Job, target: Target) -> int:
     """Give the bound per batch: the job's, never above the target's own."""
     return min(job.limits.batch_items or target.most_batch_items, target.most_batch_items)
-
-
-def start(paths: Sequence[Path], job: Job, runs: Path, run_id: str) -> Import:
-    """Start a run, or go on with it if it is there and unfinished.
-
-    Raises UsageError: before anything is written when job or inventory are wrong, and when the run of this
-    id has another inventory or target.
-    """
-    folder = run_folder(runs, run_id)
-    target, settings = open_target(job)
-    if has_ledger(folder):
-        return go_on(folder, paths=paths, job=job)
-    inventory = open_inventory(paths)
-    portions = produce(inventory, job, target)
-    record = RunRecord(
-        run_id=run_id,
-        state=State.RUNNING,
-        target=job.target_kind,
-        inventory=tuple(str(path) for path in inventory.paths),
-        fingerprint=inventory.fingerprint(),
-        header=inventory.header,
-        job=job.data(),
-        started_at=time.time(),
-    )
-    ledger = installed("ledgers", "sqlite").create(folder, record)
-    return Import(ledger, Work(portions, target, settings, job, inventory.bytes_total))
-
-
-def go_on(folder: Path, *, paths: Sequence[Path] | None = None, job: Job | None = None) -> Import:
-    """Go on with a run after a crash or a stop; a finished one needs nothing but its reports.
-
-    Raises UsageError when the inventory is no longer the same or cannot be read, or another process owns
-    the run.
-    """
-    ledger = open_ledger(folder)
-    try:
-        return _go_on(ledger, paths, job)
-    except BaseException:
-        ledger.close()
-        raise
-
-
-def _go_on(ledger: Ledger, paths: Sequence[Path] | None, job: Job | None) -> Import:
-    record = ledger.run()
-    if record.state is State.FINISHED and paths is None:
-        return Import(ledger)
-    inventory = open_inventory(paths or [Path(name) for name in record.inventory])
-    if inventory.fingerprint() != record.fingerprint:
-        names = ", ".join(str(path) for path in inventory.paths)
-        raise UsageError(
-            f"run {record.run_id} belongs to another inventory: {names} is not what it began with; "
-            "bring the same file back, or start a new run under another id"
-        )
-    stored = job_from(dict(record.job), where=f"job of run {record.run_id}")
-    job = job or stored
-    if (job.target_kind, job.input) != (stored.target_kind, stored.input):
-        raise UsageError(
-            f"run {record.run_id} began with another [target] kind or [input] table; "
-            "use the same job file, or start a new run under another id"
-        )
-    if record.state is State.FINISHED:
-        return Import(ledger)
-    target, settings = open_target(job)
-    resume = ledger.take_over()
-    ledger.update_run(state=State.RUNNING, stop_reason="", exit_code=None)
-    portions = produce(inventory, job, target, resume)
-    return Import(ledger, Work(portions, target, settings, job, inventory.bytes_total))
 
 
 # ---------------------------------------------------------------- the import itself
@@ -242,6 +172,7 @@ class Import:
                     batch_items=batch_items_of(todo.job, todo.target),
                     policy=todo.job.retry,
                     rng=self._rng,
+                    exists_is_good=todo.settings.on_exists == "ok",
                 )
                 try:
                     await pool.run()

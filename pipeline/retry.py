@@ -34,16 +34,18 @@ def decide(
     chance: float,
     vendor: Vendor = Vendor.THERE,
     most_items: int = 0,
+    exists_is_good: bool = False,
 ) -> Decision:
     """Turn the outcome of one send into a Decision.
 
     `chance` in [0, 1) draws the waits (full jitter); `most_items` is how many the vendor is known to take.
+    `exists_is_good`: an item that is already there succeeded (repeated loads); else it is refused.
     """
     if isinstance(outcome, Fault):
         if outcome.kind is FaultKind.TOO_LARGE and len(batch) > 1:
             return _smaller(batch, most_items if 0 < most_items < len(batch) else _half(batch))
         return _decide_fault(batch, outcome, policy, chance=chance, vendor=vendor)
-    return _decide_verdicts(batch, outcome, policy, chance=chance)
+    return _decide_verdicts(batch, outcome, policy, chance=chance, exists_is_good=exists_is_good)
 
 
 def backoff_s(policy: Retry, tries: int, chance: float) -> float:
@@ -107,7 +109,9 @@ def _try_all_again(batch: Batch, fault: Fault, policy: Retry, chance: float, tri
     return Decision(again=(again,), void=True, hold_s=wait_s, pushed_back=True)
 
 
-def _decide_verdicts(batch: Batch, verdicts: Verdicts, policy: Retry, *, chance: float) -> Decision:
+def _decide_verdicts(
+    batch: Batch, verdicts: Verdicts, policy: Retry, *, chance: float, exists_is_good: bool
+) -> Decision:
     final: dict[int, Final] = {}
     passing: list[int] = []
     still_open: list[int] = []
@@ -118,7 +122,7 @@ def _decide_verdicts(batch: Batch, verdicts: Verdicts, policy: Retry, *, chance:
             case Ruling.OPEN:
                 still_open.append(index)
             case _:
-                final[index] = _final(batch, verdict)
+                final[index] = _final(batch, verdict, exists_is_good=exists_is_good)
     again: list[Again] = []
     for indices, settle in ((passing, _passing), (still_open, _in_doubt)):
         if indices:
@@ -129,12 +133,14 @@ def _decide_verdicts(batch: Batch, verdicts: Verdicts, policy: Retry, *, chance:
     return Decision(final=final, again=tuple(again), pushed_back=bool(passing))
 
 
-def _final(batch: Batch, verdict: Verdict) -> Final:
+def _final(batch: Batch, verdict: Verdict, *, exists_is_good: bool) -> Final:
     match verdict.ruling:
         case Ruling.SUCCEEDED:
             return Final(Status.SUCCEEDED, verdict.code, verdict.reason)
         case Ruling.EXISTS if batch.in_doubt:
             return Final(Status.CONFIRMED, verdict.code, verdict.reason)
+        case Ruling.EXISTS if exists_is_good:
+            return Final(Status.SUCCEEDED, verdict.code, verdict.reason)
         case _:
             return Final(Status.REFUSED, verdict.code, verdict.reason)
 

@@ -1,20 +1,28 @@
-"""The folder of runs: ids, places, and the ledgers that lie there."""
+"""The folder of runs: ids, places and ledgers; starting a run, going on with it, trying again."""
 
 from __future__ import annotations
 
 import re
 import secrets
+import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import UsageError
+from pipeline.importer import Import, Work, open_target, produce
+from pipeline.inventory import open_inventory
+from pipeline.model import RunRecord, State
 from pipeline.plugins import installed
-from pipeline.settings import nearest
+from pipeline.settings import job_from, nearest
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Collection, Iterator, Sequence
 
     from pipeline.contracts import Ledger
+    from pipeline.inventory import Inventory
+    from pipeline.settings import Job
 
 LEDGER_FILE = "ledger.sqlite"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -59,3 +67,92 @@ def open_ledger(folder: Path, *, read_only: bool = False) -> Ledger:
     """Open the ledger of an existing run. Raises UsageError when there is none or another process owns it."""
     ledger: Ledger = installed("ledgers", "sqlite").open(folder, read_only=read_only)
     return ledger
+
+
+def start(paths: Sequence[Path], job: Job, runs: Path, run_id: str) -> Import:
+    """Start a run, or go on with it if it is there and unfinished.
+
+    Raises UsageError: before anything is written when job or inventory are wrong, and when the run of this
+    id has another inventory or target.
+    """
+    folder = run_folder(runs, run_id)
+    target, settings = open_target(job)
+    if has_ledger(folder):
+        return go_on(folder, paths=paths, job=job)
+    inventory = open_inventory(paths)
+    portions = produce(inventory, job, target)
+    record = RunRecord(
+        run_id=run_id,
+        state=State.RUNNING,
+        target=job.target_kind,
+        inventory=tuple(str(path) for path in inventory.paths),
+        fingerprint=inventory.fingerprint(),
+        header=inventory.header,
+        job=job.data(),
+        started_at=time.time(),
+    )
+    ledger = installed("ledgers", "sqlite").create(folder, record)
+    return Import(ledger, Work(portions, target, settings, job, inventory.bytes_total))
+
+
+def go_on(folder: Path, *, paths: Sequence[Path] | None = None, job: Job | None = None) -> Import:
+    """Go on with a run after a crash or a stop; a finished one needs nothing but its reports.
+
+    Raises UsageError when the inventory is no longer the same or cannot be read, or another process owns
+    the run.
+    """
+    with _closed_on_error(open_ledger(folder)) as ledger:
+        if ledger.run().state is State.FINISHED and paths is None:
+            return Import(ledger)
+        inventory, job = _as_before(ledger.run(), paths, job)
+        if ledger.run().state is State.FINISHED:
+            return Import(ledger)
+        return _take_up(ledger, inventory, job)
+
+
+def try_again(folder: Path, codes: Collection[str] = ()) -> Import:
+    """Send again what gave up, what is in doubt, and what was refused with one of `codes`.
+
+    Raises UsageError as go_on does.
+    """
+    with _closed_on_error(open_ledger(folder)) as ledger:
+        inventory, job = _as_before(ledger.run(), None, None)
+        if not ledger.reopen(codes) and ledger.run().state is State.FINISHED:
+            return Import(ledger)
+        return _take_up(ledger, inventory, job)
+
+
+@contextmanager
+def _closed_on_error(ledger: Ledger) -> Iterator[Ledger]:
+    try:
+        yield ledger
+    except BaseException:
+        ledger.close()
+        raise
+
+
+def _as_before(record: RunRecord, paths: Sequence[Path] | None, job: Job | None) -> tuple[Inventory, Job]:
+    """Open the inventory a run began with, and its job. Raises UsageError when either is another one."""
+    inventory = open_inventory(paths or [Path(name) for name in record.inventory])
+    if inventory.fingerprint() != record.fingerprint:
+        names = ", ".join(str(path) for path in inventory.paths)
+        raise UsageError(
+            f"run {record.run_id} belongs to another inventory: {names} is not what it began with; "
+            "bring the same file back, or start a new run under another id"
+        )
+    stored = job_from(dict(record.job), where=f"job of run {record.run_id}")
+    job = job or stored
+    if (job.target_kind, job.input) != (stored.target_kind, stored.input):
+        raise UsageError(
+            f"run {record.run_id} began with another [target] kind or [input] table; "
+            "use the same job file, or start a new run under another id"
+        )
+    return inventory, job
+
+
+def _take_up(ledger: Ledger, inventory: Inventory, job: Job) -> Import:
+    target, settings = open_target(job)
+    resume = ledger.take_over()
+    ledger.update_run(state=State.RUNNING, stop_reason="", exit_code=None)
+    portions = produce(inventory, job, target, resume)
+    return Import(ledger, Work(portions, target, settings, job, inventory.bytes_total))

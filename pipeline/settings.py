@@ -78,6 +78,7 @@ class Endpoint(Table):
     kind: str
     base_url: str
     allow_http: bool = False
+    on_exists: Literal["refused", "ok"] = "refused"
 
     @model_validator(mode="after")
     def _is_safe(self) -> Self:

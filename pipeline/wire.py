@@ -5,6 +5,7 @@ No I/O here (that is http_client) and no vendor's word (that is its target).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -76,6 +77,27 @@ def retry_after(response: Response) -> float | None:
         return min(float(value), LONGEST_WISH_S)
     until = utc_seconds(value)
     return None if until is None else min(max(0.0, until - _date_of(response)), LONGEST_WISH_S)
+
+
+def rate_limit_hold(response: Response) -> float:
+    """Say for how many seconds the vendor's RateLimit headers ask for silence; 0 while something is left.
+
+    Reads the IETF drafts' `RateLimit: "name";r=0;t=5`, their older `RateLimit: remaining=0, reset=5`, and the
+    pair `RateLimit-Remaining`/`-Reset` with or without `X-`. A reset of more than a day is an epoch time.
+    """
+    packed = response.headers.get("ratelimit", "")
+    left = re.search(r"\b(?:r|remaining)=(\d+)", packed)
+    reset = re.search(r"\b(?:t|reset)=(\d+)", packed)
+    said = [(left and left[1], reset and reset[1])]
+    said += [
+        (response.headers.get(f"{prefix}remaining"), response.headers.get(f"{prefix}reset"))
+        for prefix in ("ratelimit-", "x-ratelimit-")
+    ]
+    waits = (wait for remaining, wait in said if wait and remaining and remaining.strip() == "0")
+    seconds = float(next((wait for wait in waits if re.fullmatch(r"\s*[0-9]{1,12}\s*", wait)), 0))
+    if seconds > LONGEST_WISH_S:
+        seconds -= _date_of(response)
+    return min(max(0.0, seconds), LONGEST_WISH_S)
 
 
 def _date_of(response: Response) -> float:

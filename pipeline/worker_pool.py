@@ -57,10 +57,12 @@ class WorkerPool:
         batch_items: int,
         policy: Retry,
         rng: random.Random,
+        exists_is_good: bool = False,
     ) -> None:
         self._feed, self._target, self._http = feed, target, http
         self._ledger, self._pace, self._policy, self._rng = ledger, pace, policy, rng
         self._concurrency = limits.concurrency
+        self._exists_is_good = exists_is_good
         self._backlog = Backlog(
             batch_items=batch_items,
             batch_bytes=limits.batch_bytes,
@@ -168,6 +170,7 @@ class WorkerPool:
             chance=self._rng.random(),
             vendor=self._vendor(),
             most_items=self._size.bound,
+            exists_is_good=self._exists_is_good,
         )
         settlement = settlement_of(batch, decision)
         await asyncio.shield(self._ledger.settle(settlement))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.errors import InventoryError, UsageError
-from pipeline.importer import batch_items_of, go_on, open_target, start
+from pipeline.importer import batch_items_of, open_target
 from pipeline.inventory import open_inventory
 from pipeline.model import State, Status
 from pipeline.plugins import installed
-from pipeline.runs import existing_run, has_ledger, new_run_id, run_folder, run_ids
+from pipeline.runs import existing_run, go_on, has_ledger, new_run_id, run_folder, run_ids, start
 from pipeline.settings import Job, job_from
 
 if TYPE_CHECKING:

@@ -488,3 +488,11 @@ def test_a_vendor_that_is_busy_after_a_lost_answer_leaves_every_row_in_doubt() -
 def test_a_vendor_that_took_all_but_lost_the_answer_confirms_every_row() -> None:
     story = tell(items(8), POLICY, lambda batch: said(len(batch), Ruling.EXISTS) if batch.sends else LOST)
     assert (story.ends, story.rounds) == ({Status.CONFIRMED: 8}, 3)
+
+
+def test_an_item_that_is_there_already_is_good_where_loads_are_repeated() -> None:
+    there = Verdicts(1, {0: Verdict(Ruling.EXISTS, "exists", "the iccid is exist in db")})
+    decision = decide(items(1), there, POLICY, chance=CHANCE, exists_is_good=True)
+    assert decision.final[0].status is Status.SUCCEEDED
+    decision = decide(items(1, in_doubt=True), there, POLICY, chance=CHANCE, exists_is_good=True)
+    assert decision.final[0].status is Status.CONFIRMED

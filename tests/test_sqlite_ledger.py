@@ -279,3 +279,21 @@ async def test_a_succeeded_row_takes_less_than_a_byte_in_the_file(tmp_path: Path
     assert sorted(path.name for path in (tmp_path / "big").iterdir()) == ["ledger.sqlite", "lock"]
     assert (tmp_path / "big" / "ledger.sqlite").stat().st_size < 100_000
     assert sum(SqliteLedger.open(tmp_path / "big", read_only=True).counts().values()) == 100_000
+
+
+async def test_rows_that_may_yet_succeed_are_opened_again_and_doubt_stays(tmp_path: Path) -> None:
+    ledger = SqliteLedger.create(tmp_path / "run", RECORD, inline=True)
+    ends = [
+        row(1, Status.GAVE_UP),
+        row(2, Status.IN_DOUBT),
+        row(3, Status.REFUSED, code="000106"),
+        row(4, Status.REFUSED, code="exists"),
+        row(5, Status.REJECTED),
+    ]
+    await ledger.record(ends)
+    assert ledger.reopen(["000106"]) == 3
+    assert {p: o.in_doubt for p, o in ledger.take_over().open.items()} == {1: False, 2: True, 3: False}
+    counts = ledger.counts()
+    assert (counts[Status.REFUSED], counts[Status.REJECTED], sum(counts.values())) == (1, 1, 2)
+    assert ledger.reopen() == 0
+    ledger.close()

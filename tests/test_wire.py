@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pipeline.model import FaultKind
-from pipeline.wire import LONGEST_WISH_S, Response, fault_of, retry_after, words_of
+from pipeline.wire import LONGEST_WISH_S, Response, fault_of, rate_limit_hold, retry_after, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,3 +171,31 @@ def test_a_date_header_without_a_zone_is_utc_wherever_we_are(date: str) -> None:
 def test_whatever_stands_there_the_wish_is_none_or_within_bounds(value: str, date: str) -> None:
     found = retry_after(response(retry_after=value, date=date))
     assert found is None or 0 <= found <= LONGEST_WISH_S
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"ratelimit": '"default";r=0;t=5'}, 5),
+        ({"ratelimit": "limit=100, remaining=0, reset=7"}, 7),
+        ({"ratelimit-remaining": "0", "ratelimit-reset": "3"}, 3),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9"}, 9),
+        (
+            {
+                "x-ratelimit-remaining": "0",
+                "x-ratelimit-reset": "1790000010",
+                "date": "Mon, 21 Sep 2026 14:13:20 GMT",
+            },
+            10,
+        ),
+        ({"ratelimit": '"default";r=3;t=5'}, 0),
+        ({"ratelimit-remaining": "0"}, 0),
+        ({"ratelimit-remaining": "0", "ratelimit-reset": "soon"}, 0),
+        ({"ratelimit-remaining": "0", "ratelimit-reset": "9" * 400}, 0),
+        ({}, 0),
+    ],
+)
+def test_rate_limit_headers_ask_for_silence_only_when_nothing_is_left(
+    headers: dict[str, str], seconds: float
+) -> None:
+    assert rate_limit_hold(Response(200, headers, b"")) == seconds

@@ -25,7 +25,7 @@ from pipeline.ledgers.run_folder import SQL
 from pipeline.model import Exceptional, RunRecord, State, Status, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -100,6 +100,10 @@ class SqliteLedger:
     def take_over(self) -> ResumePoint:
         """Turn unsettled claims into open, in-doubt rows; say what is left to do. Raises LedgerError."""
         return self._owner.write_now(takeover.take_over)
+
+    def reopen(self, codes: Collection[str] = ()) -> int:
+        """Open the rows again that may yet succeed; give back how many. Raises LedgerError."""
+        return self._owner.write_now(partial(_reopen, json.dumps(list(codes))))
 
     def update_run(self, **facts: Any) -> None:
         """Change facts of the RunRecord by field name; durable on return. Raises LedgerError."""
@@ -201,6 +205,10 @@ def _settle(settlement: Settlement, connection: sqlite3.Connection) -> None:
 
 def _record(never_sent: Sequence[Exceptional], connection: sqlite3.Connection) -> None:
     rows.insert(connection, SQL["record rows"], rows.values_of(never_sent))
+
+
+def _reopen(codes: str, connection: sqlite3.Connection) -> int:
+    return connection.execute(SQL["reopen rows"], (codes,)).rowcount
 
 
 def _write_run(record: RunRecord, connection: sqlite3.Connection) -> None:

@@ -73,6 +73,11 @@ ON CONFLICT (position) DO UPDATE SET
     sends = excluded.sends, batch = excluded.batch, in_doubt = excluded.in_doubt
 WHERE status IS NULL;
 
+-- name: reopen rows
+UPDATE row SET status = NULL, in_doubt = in_doubt OR status = 'in_doubt'
+WHERE status IN ('gave_up', 'in_doubt')
+   OR status = 'refused' AND code IN (SELECT value FROM json_each(?));
+
 -- name: claimed batches
 SELECT id, sends, items, first, last, positions, keys FROM batch WHERE state = 0 ORDER BY id;
 
