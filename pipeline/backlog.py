@@ -30,6 +30,7 @@ class History(NamedTuple):
     tries: int
     in_doubt: bool
     most_items: int
+    recorded: bool
 
 
 @dataclass(slots=True)
@@ -52,10 +53,13 @@ class Backlog:
         """True when nothing new may be read until this has drained."""
         return self.items >= self._most_items
 
-    def add(self, batch: Batch, again: Again, now: float) -> None:
-        """Take in the items of `batch` that go out again. They are copied, so the rest of it can be freed."""
+    def add(self, batch: Batch, again: Again, now: float, *, recorded: bool) -> None:
+        """Take in the items of `batch` that go out again. They are copied, so the rest of it can be freed.
+
+        `recorded` says that they have rows of their own in the ledger.
+        """
         items = batch.items.take(pa.array(again.indices, pa.int64()))
-        history = History(again.sends, again.tries, again.in_doubt, again.most_items)
+        history = History(again.sends, again.tries, again.in_doubt, again.most_items, recorded)
         insort(self._pieces[history], _Piece(now + again.wait_s, items), key=_ready_at)
         self.items += items.num_rows
 
@@ -112,7 +116,7 @@ class Backlog:
             del self._pieces[history]
         items = in_order(pa.concat_batches(chosen))
         self.items -= items.num_rows
-        return Batch(items, 0, history.sends, history.tries, history.in_doubt, history.most_items)
+        return Batch(items, 0, *history)
 
 
 def _ready_at(piece: _Piece) -> float:

@@ -46,7 +46,10 @@ class Source(Protocol):
 class Http(Protocol):
     """How a target reaches its vendor: every request is paced, counted and bounded."""
 
-    requests: int  #: how many requests left this machine
+    @property
+    def requests(self) -> int:
+        """Count the requests that left this machine."""
+        ...
 
     async def exchange(self, make_request: Callable[[], Request]) -> Response:
         """Wait for permission, build the request, send it, give back the response.

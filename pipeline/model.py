@@ -125,7 +125,8 @@ class Batch:
     `items` is a RecordBatch with ITEM_COLUMNS, in ascending position. `id` is 0 until the ledger has
     claimed the batch. `sends` is how often these items were sent before, `tries` how many of those
     count against `attempts`; `in_doubt` says that an earlier send may have been carried out;
-    `most_items` bounds how many of them may travel together (0: no bound of its own).
+    `most_items` bounds how many of them may travel together (0: no bound of its own); `recorded` says that
+    they have rows of their own in the ledger, which must hear of a success too.
     """
 
     items: pa.RecordBatch
@@ -134,6 +135,7 @@ class Batch:
     tries: int = 0
     in_doubt: bool = False
     most_items: int = 0
+    recorded: bool = False
 
     def __len__(self) -> int:
         return int(self.items.num_rows)

@@ -28,7 +28,8 @@ class Pace:
         self.requests_per_second = requests_per_second
         burst = max(1, int(requests_per_second / 100))
         self._limiter = AsyncLimiter(burst, burst / (requests_per_second - burst + 1))
-        self._held_until = -math.inf
+        self._learned_per_s: float | None = None
+        self._next = self._held_until = -math.inf
         self._why = ""
         self._closed = False
         self._waiting: set[asyncio.Timeout] = set()
@@ -49,11 +50,20 @@ class Pace:
 
     async def _turn(self) -> None:
         loop = asyncio.get_running_loop()
+        if self._learned_per_s is not None:
+            at = max(loop.time(), self._next)
+            self._next = at + 1 / self._learned_per_s
+            await asyncio.sleep(at - loop.time())
+        # The limiter comes last: whatever waited after it could catch up with its neighbours.
         await self._limiter.acquire()
         # A hold may begin while others wait for the limiter, or be prolonged while it lasts.
         while (wait_s := self._held_until - loop.time()) > 0:
             await asyncio.sleep(wait_s)
             await self._limiter.acquire()
+
+    def learn(self, requests_per_second: float | None) -> None:
+        """Space permissions no closer than the vendor was found to allow; None: it never pushed back."""
+        self._learned_per_s = requests_per_second
 
     def hold(self, seconds: float, why: str) -> None:
         """Let nothing leave for `seconds` from now; a longer hold in force stays."""

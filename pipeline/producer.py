@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pyroaring import BitMap
 
 from pipeline.duplicates import SeenKeys
-from pipeline.model import Batch, Exceptional, OpenRow, Portion, Status
+from pipeline.model import Batch, Exceptional, Portion, Status
 from pipeline.screening import Screen
 
 if TYPE_CHECKING:
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pipeline.contracts import Source, Target
-    from pipeline.model import BrokenRow, Chunk, ResumePoint
+    from pipeline.model import BrokenRow, Chunk, OpenRow, ResumePoint
     from pipeline.settings import Input
 
-FRESH = OpenRow(sends=0, in_doubt=False)
 ENVELOPE_BYTES = 64  # room for what a target puts around the items
 
 
@@ -50,7 +49,7 @@ class Producer:
         self._target = target
         self._screens = [Screen(target.rules, source.header, settings) for source in sources]
         self._seen = SeenKeys()
-        self._cutters: dict[OpenRow, Cutter] = {}
+        self._cutters: dict[OpenRow | None, Cutter] = {}
         self._bounds = (batch_items, batch_bytes - ENVELOPE_BYTES)
         self._most_bytes = batch_bytes - ENVELOPE_BYTES
         self._done = resume.done if resume else None
@@ -121,16 +120,16 @@ class Producer:
                 index = int(np.searchsorted(positions, position))
                 yield from self._cutter(history).add(items.slice(index, 1))
             items = items.filter(pa.array(~reopened))
-        yield from self._cutter(FRESH).add(items)
+        yield from self._cutter(None).add(items)
 
-    def _cutter(self, history: OpenRow) -> Cutter:
+    def _cutter(self, history: OpenRow | None) -> Cutter:
         return self._cutters.setdefault(history, Cutter(history, *self._bounds))
 
 
 class Cutter:
     """Cuts a stream of items into batches at fixed bounds, whatever pieces the stream comes in."""
 
-    def __init__(self, history: OpenRow, batch_items: int, batch_bytes: int) -> None:
+    def __init__(self, history: OpenRow | None, batch_items: int, batch_bytes: int) -> None:
         self._history = history
         self._most_items, self._most_bytes = batch_items, batch_bytes
         self._carry: list[pa.RecordBatch] = []
@@ -161,7 +160,10 @@ class Cutter:
             return
         items = self._carry[0] if len(self._carry) == 1 else pa.concat_batches(self._carry)
         self._carry, self._carried, self._carried_bytes = [], 0, 0
-        yield Batch(items, sends=self._history.sends, in_doubt=self._history.in_doubt)
+        if self._history is None:
+            yield Batch(items)
+        else:
+            yield Batch(items, sends=self._history.sends, in_doubt=self._history.in_doubt, recorded=True)
 
 
 def _split(items: pa.RecordBatch, keep: npt.NDArray[np.bool_]) -> tuple[pa.RecordBatch, pa.RecordBatch]:

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 def settlement_of(batch: Batch, decision: Decision) -> Settlement:
     """Write a decision as the ledger keeps it.
 
-    Items in neither `final` nor `again` succeeded: plainly when this was their first send, else with a
-    record of their own.
+    Items in neither `final` nor `again` succeeded: plainly when this was their first send and they have no
+    row yet, else with a record of their own.
     """
     if decision.void:
         return Settlement(batch.id, void=True)
+    plain = batch.sends == 0 and not batch.recorded
     going_on = {index: again for again in decision.again for index in again.indices}
-    indices = sorted({*decision.final, *going_on}) if batch.sends == 0 else list(range(len(batch)))
+    indices = sorted({*decision.final, *going_on}) if plain else list(range(len(batch)))
     if not indices:
         return Settlement(batch.id)
     taken = batch.items.take(np.asarray(indices, np.int64))

@@ -17,11 +17,14 @@ import structlog
 from pipeline.backlog import Backlog
 from pipeline.batch_size import BatchSize
 from pipeline.breaker import Breaker
+from pipeline.concurrency import Concurrency
 from pipeline.errors import InventoryError, NoReply
 from pipeline.model import Again, Fault, FaultKind, State, Status, Verdicts
 from pipeline.reconciler import reconcile
 from pipeline.retry import Vendor, decide
 from pipeline.settlement import settlement_of
+from pipeline.slots import Slots
+from pipeline.timed_http import TimedHttp
 
 if TYPE_CHECKING:
     import random
@@ -72,6 +75,8 @@ class WorkerPool:
         self._workers: list[asyncio.Task[None]] = []
         self._refused_alone: Counter[str] = Counter()
         self._size = BatchSize(batch_items)
+        self._found = Concurrency(limits.concurrency)
+        self._slots = Slots(self._found.limit)
         self._breaker = Breaker(policy, rng)
         self._lost_in_a_row = 0
         self._accepted = False
@@ -103,6 +108,7 @@ class WorkerPool:
             log.warning("stopping", state=str(state), reason=reason)
         self._pace.close()
         self._breaker.close()
+        self._slots.limit = self._concurrency  # whoever waits for one comes to see that the run stops
         self._pulse()
 
     def abandon(self) -> None:
@@ -112,7 +118,7 @@ class WorkerPool:
 
     async def _work(self) -> None:
         while self.state is State.RUNNING:
-            async with self._breaker.turn() as probe:
+            async with self._slots.slot(), self._breaker.turn() as probe:
                 batch = await self._take()
                 if batch is None:
                     return
@@ -154,14 +160,21 @@ class WorkerPool:
         bound = self._size.bound
         if batch is None or len(batch) <= bound:
             return batch
-        rest = Again(tuple(range(bound, len(batch))), wait_s=0.0, in_doubt=False, sends=0, tries=0)
-        self._backlog.add(batch, rest, asyncio.get_running_loop().time())
+        rest = Again(
+            tuple(range(bound, len(batch))),
+            wait_s=0.0,
+            in_doubt=batch.in_doubt,
+            sends=batch.sends,
+            tries=batch.tries,
+        )
+        self._backlog.add(batch, rest, asyncio.get_running_loop().time(), recorded=batch.recorded)
         return replace(batch, items=batch.items.slice(0, bound))
 
     async def _handle(self, batch: Batch, *, probe: bool) -> None:
         batch = await self._ledger.claim(batch)
         self.claimed += 1
-        outcome = await self._send(batch)
+        timed = TimedHttp(self._http, self._found.opened)
+        outcome = await self._send(batch, timed)
         self._learn(batch, outcome, probe=probe)
         decision = decide(
             batch,
@@ -172,6 +185,7 @@ class WorkerPool:
             most_items=self._size.bound,
             exists_is_good=self._exists_is_good,
         )
+        self._pace_by(timed, batch, outcome, decision)
         settlement = settlement_of(batch, decision)
         await asyncio.shield(self._ledger.settle(settlement))
         final = Counter(row.status for row in settlement.exceptional if row.status is not None)
@@ -180,9 +194,9 @@ class WorkerPool:
         self.settled.update(final)
         self._act(batch, decision)
 
-    async def _send(self, batch: Batch) -> Verdicts | Fault:
+    async def _send(self, batch: Batch, http: Http) -> Verdicts | Fault:
         try:
-            reply = await self._target.send(batch, self._http)
+            reply = await self._target.send(batch, http)
         except NoReply as error:
             reply = error.fault
         if isinstance(reply, Fault):
@@ -200,6 +214,23 @@ class WorkerPool:
         if verdicts.evidence:
             log.warning("odd reply", batch=batch.id, sends=batch.sends + 1, evidence=verdicts.evidence)
         return verdicts
+
+    def _pace_by(self, timed: TimedHttp, batch: Batch, outcome: Verdicts | Fault, decision: Decision) -> None:
+        """Let a round trip, or a push-back, move how many may be open and how fast they may follow."""
+        if not timed.sent:
+            return
+        # A small batch comes back sooner: that says nothing of the vendor's load.
+        whole = 2 * len(batch) >= self._size.bound
+        fault = outcome if isinstance(outcome, Fault) else None
+        timeout = fault is not None and fault.code == "timeout"
+        self._found.closed(
+            asyncio.get_running_loop().time(),
+            round_trip_s=timed.round_trip_s if fault is None and whole else None,
+            pushed_back=decision.pushed_back or timeout,
+            over_rate=not timeout,
+        )
+        self._slots.limit = self._found.limit if self.state is State.RUNNING else self._concurrency
+        self._pace.learn(self._found.rate_per_s)
 
     def _vendor(self) -> Vendor:
         if self._breaker.exhausted:
@@ -244,8 +275,9 @@ class WorkerPool:
     def _act(self, batch: Batch, decision: Decision) -> None:
         now = asyncio.get_running_loop().time()
         self._accepted = self._accepted or any(self.settled[status] for status in Status if status.good)
+        recorded = batch.recorded or not decision.void
         for again in decision.again:
-            self._backlog.add(batch, again, now)
+            self._backlog.add(batch, again, now, recorded=recorded)
         if decision.hold_s > 0:
             self._pace.hold(decision.hold_s, "the vendor pushed back")
         if decision.stop is not None:

@@ -50,7 +50,7 @@ def places(found: Batch | None) -> list[int]:
 
 def test_an_item_comes_out_when_its_time_has_come_and_not_before() -> None:
     waiting = backlog()
-    waiting.add(batch([1, 2, 3]), again([1], wait_s=4.0), now=10.0)
+    waiting.add(batch([1, 2, 3]), again([1], wait_s=4.0), now=10.0, recorded=False)
     assert waiting.next_ready() == 14.0
     assert waiting.take(13.999, eager=True) is None
     assert places(waiting.take(14.0, eager=True)) == [2]
@@ -59,7 +59,9 @@ def test_an_item_comes_out_when_its_time_has_come_and_not_before() -> None:
 
 def test_a_batch_comes_out_with_the_history_of_its_items_and_no_claim() -> None:
     waiting = backlog()
-    waiting.add(batch([1]), again([0], in_doubt=True, sends=4, tries=2, most_items=3), now=0.0)
+    waiting.add(
+        batch([1]), again([0], in_doubt=True, sends=4, tries=2, most_items=3), now=0.0, recorded=False
+    )
     found = waiting.take(0.0, eager=True)
     assert found is not None
     assert (found.id, found.sends, found.tries, found.in_doubt, found.most_items) == (0, 4, 2, True, 3)
@@ -68,43 +70,43 @@ def test_a_batch_comes_out_with_the_history_of_its_items_and_no_claim() -> None:
 @pytest.mark.parametrize("other", [{"in_doubt": True}, {"sends": 2}, {"tries": 2}, {"most_items": 5}])
 def test_only_like_travels_with_like(other: dict[str, int]) -> None:
     waiting = backlog()
-    waiting.add(batch([1]), again([0]), now=0.0)
-    waiting.add(batch([2]), again([0], **other), now=1.0)
+    waiting.add(batch([1]), again([0]), now=0.0, recorded=False)
+    waiting.add(batch([2]), again([0], **other), now=1.0, recorded=False)
     assert places(waiting.take(2.0, eager=True)) == [1]
     assert places(waiting.take(2.0, eager=True)) == [2]
 
 
 def test_like_items_of_many_batches_gather_in_ascending_position() -> None:
     waiting = backlog()
-    waiting.add(batch([7, 8, 9]), again([0, 2]), now=0.0)
-    waiting.add(batch([1, 2, 3]), again([1]), now=1.0)
+    waiting.add(batch([7, 8, 9]), again([0, 2]), now=0.0, recorded=False)
+    waiting.add(batch([1, 2, 3]), again([1]), now=1.0, recorded=False)
     assert places(waiting.take(2.0, eager=True)) == [2, 7, 9]
 
 
 def test_the_longest_waiting_comes_out_first() -> None:
     waiting = backlog()
-    waiting.add(batch([1]), again([0], wait_s=3.0), now=0.0)
-    waiting.add(batch([2]), again([0], wait_s=1.0, tries=2), now=0.0)
+    waiting.add(batch([1]), again([0], wait_s=3.0), now=0.0, recorded=False)
+    waiting.add(batch([2]), again([0], wait_s=1.0, tries=2), now=0.0, recorded=False)
     assert places(waiting.take(5.0, eager=True)) == [2]
 
 
 def test_a_part_of_a_batch_waits_for_company_while_there_is_fresh_work() -> None:
     waiting = backlog()
-    waiting.add(batch([1]), again([0]), now=0.0)
+    waiting.add(batch([1]), again([0]), now=0.0, recorded=False)
     assert waiting.take(GATHER_S - 0.01, eager=False) is None
     assert places(waiting.take(GATHER_S, eager=False)) == [1]
 
 
 def test_a_full_batch_waits_for_nobody() -> None:
     waiting = backlog(batch_items=2)
-    waiting.add(batch([1]), again([0]), now=0.0)
-    waiting.add(batch([2]), again([0]), now=0.0)
+    waiting.add(batch([1]), again([0]), now=0.0, recorded=False)
+    waiting.add(batch([2]), again([0]), now=0.0, recorded=False)
     assert places(waiting.take(0.0, eager=False)) == [1, 2]
 
 
 def test_a_bound_of_the_items_own_fills_a_batch_too() -> None:
     waiting = backlog(batch_items=10)
-    waiting.add(batch(range(1, 6)), again(range(5), most_items=2), now=0.0)
+    waiting.add(batch(range(1, 6)), again(range(5), most_items=2), now=0.0, recorded=False)
     assert [places(waiting.take(0.0, eager=False)) for _ in range(2)] == [[1, 2], [3, 4]]
     assert waiting.take(0.0, eager=False) is None
     assert places(waiting.take(0.0, eager=True)) == [5]
@@ -112,22 +114,22 @@ def test_a_bound_of_the_items_own_fills_a_batch_too() -> None:
 
 def test_items_that_are_not_ready_do_not_count_as_company() -> None:
     waiting = backlog(batch_items=2)
-    waiting.add(batch([1]), again([0]), now=0.0)
-    waiting.add(batch([2]), again([0], wait_s=3.0), now=0.0)
+    waiting.add(batch([1]), again([0]), now=0.0, recorded=False)
+    waiting.add(batch([2]), again([0], wait_s=3.0), now=0.0, recorded=False)
     assert waiting.take(1.0, eager=False) is None
     assert places(waiting.take(1.0, eager=True)) == [1]
 
 
 def test_an_item_larger_than_all_bounds_travels_alone() -> None:
     waiting = backlog(batch_bytes=100)
-    waiting.add(batch([1, 2, 3], payload_bytes=500), again([0, 1, 2]), now=0.0)
+    waiting.add(batch([1, 2, 3], payload_bytes=500), again([0, 1, 2]), now=0.0, recorded=False)
     assert [places(waiting.take(0.0, eager=True)) for _ in range(3)] == [[1], [2], [3]]
 
 
 def test_a_full_backlog_says_so_until_it_has_drained() -> None:
     waiting = backlog(most_items=3)
     assert not waiting.full
-    waiting.add(batch([1, 2, 3]), again([0, 1, 2]), now=0.0)
+    waiting.add(batch([1, 2, 3]), again([0, 1, 2]), now=0.0, recorded=False)
     assert waiting.full
     waiting.take(0.0, eager=True)
     assert not waiting.full
@@ -136,7 +138,7 @@ def test_a_full_backlog_says_so_until_it_has_drained() -> None:
 def test_the_rest_of_a_batch_is_not_kept_in_memory() -> None:
     waiting = backlog()
     before = pa.total_allocated_bytes()
-    waiting.add(batch(range(1, 1001), payload_bytes=1000), again([3]), now=0.0)
+    waiting.add(batch(range(1, 1001), payload_bytes=1000), again([3]), now=0.0, recorded=False)
     assert pa.total_allocated_bytes() - before < 20_000
 
 
@@ -184,6 +186,7 @@ def test_nothing_is_lost_doubled_early_or_beyond_its_bounds(
             batch(taken, size),
             again(range(count), wait_s, in_doubt=in_doubt, tries=tries, most_items=most_items),
             now,
+            recorded=False,
         )
         facts |= dict.fromkeys(taken, (now + wait_s, tries, in_doubt, most_items))
         next_place += count

@@ -297,3 +297,13 @@ async def test_rows_that_may_yet_succeed_are_opened_again_and_doubt_stays(tmp_pa
     assert (counts[Status.REFUSED], counts[Status.REJECTED], sum(counts.values())) == (1, 1, 2)
     assert ledger.reopen() == 0
     ledger.close()
+
+
+async def test_a_finished_run_with_rows_opened_again_is_no_longer_finished(tmp_path: Path) -> None:
+    """Found by seed 138: killed between the two, the run had open rows that no resume would have sent."""
+    ledger = SqliteLedger.create(tmp_path / "run", RECORD, inline=True)
+    await ledger.record([row(1, Status.GAVE_UP)])
+    ledger.update_run(state=State.FINISHED)
+    ledger.reopen()
+    assert ledger.run().state is State.STOPPED
+    ledger.close()

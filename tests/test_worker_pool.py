@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,10 @@ class Vendor:
     most_open: int = 0
 
     async def send(self, batch: Batch, http: Any) -> Reply | Fault:
-        await http.permit()
+        said: Reply | Fault = await http.exchange(lambda: self._answer(batch))
+        return said
+
+    async def _answer(self, batch: Batch) -> Reply | Fault:
         self.calls.append((virtual_clock.now(), batch))
         self.open_calls += 1
         self.most_open = max(self.most_open, self.open_calls)
@@ -75,6 +78,19 @@ class Vendor:
         known = [key in self.stored for key in keys]
         self.stored.update(key for key, old in zip(keys, known, strict=True) if not old)
         return Reply([Answer(EXISTS) if old else Answer(PLAIN_SUCCESS) for old in known])
+
+
+@dataclass
+class PacedHttp:
+    """Waits for permission, then lets the vendor answer."""
+
+    pace: Pace
+    requests: int = 0
+
+    async def exchange(self, make_request: Callable[[], Any]) -> Any:
+        await self.pace.permit()
+        self.requests += 1
+        return await make_request()
 
 
 @dataclass
@@ -117,7 +133,7 @@ def work(
             pool = WorkerPool(
                 feed=feed,
                 target=vendor,  # type: ignore[arg-type]
-                http=pace,  # type: ignore[arg-type]
+                http=PacedHttp(pace),  # type: ignore[arg-type]
                 ledger=ledger,
                 pace=pace,
                 limits=Limits(concurrency=concurrency),
@@ -334,13 +350,15 @@ def test_an_abandoned_batch_stays_claimed_and_so_in_doubt(tmp_path: Path) -> Non
 def test_a_full_backlog_makes_the_producer_wait(tmp_path: Path) -> None:
     read: list[int] = []
     sizes = [10] * (3 * BACKLOG_BATCHES)
+    patient = Retry(attempts=4, first_wait_s=1, settle_s=30)
     vendor = Vendor(lambda _v, b: LOST if b.sends == 0 else None)
 
     async def look(_pool: WorkerPool) -> None:
-        await asyncio.sleep(POLICY.settle_s - 0.1)
+        await asyncio.sleep(patient.settle_s - 0.1)
         assert BACKLOG_BATCHES <= len(read) <= BACKLOG_BATCHES + 4 + 2
 
-    ended = work(tmp_path, vendor, sizes, portions=portions_of(sizes, read), meanwhile=look)
+    portions = portions_of(sizes, read)
+    ended = work(tmp_path, vendor, sizes, portions=portions, meanwhile=look, policy=patient)
     assert ended.counts[Status.SUCCEEDED] == 10 * len(sizes)
 
 
@@ -454,3 +472,27 @@ def test_a_vendor_that_loses_every_answer_of_a_few_rows_leaves_them_in_doubt(tmp
     ended = work(tmp_path, Vendor(lambda _v, _b: LOST), [3])
     assert ended.state is State.FINISHED
     assert ended.counts[Status.IN_DOUBT] == 3
+
+
+def test_items_beyond_the_size_a_vendor_takes_keep_their_doubt(tmp_path: Path) -> None:
+    """Found by seed 72: what was cut off an in-doubt batch went out as if never sent."""
+    vendor = Vendor(limited_to(7, words="more than 7"))
+    doubtful = replace(batch_of(range(1, 9)), sends=1, in_doubt=True, recorded=True)
+    vendor.stored.update(doubtful.keys())
+    ended = work(
+        tmp_path,
+        vendor,
+        [14],
+        concurrency=1,
+        portions=iter([Portion((batch_of(range(9, 23)), doubtful), (), 22, 0)]),
+    )
+    assert ended.counts[Status.CONFIRMED] == 8
+    assert ended.counts[Status.SUCCEEDED] == 14
+
+
+def test_a_row_given_up_before_it_ever_left_is_closed_when_it_succeeds_after_all(tmp_path: Path) -> None:
+    """Found by seed 65: its open row had no send to its name, and its success left it open."""
+    opened = replace(batch_of([1]), recorded=True)
+    ended = work(tmp_path, Vendor(), [1], portions=iter([Portion((opened,), (), 1, 0)]))
+    assert ended.outcomes == {1: ("succeeded", 1)}
+    assert list(ended.ledger.exceptional(Status.SUCCEEDED))

@@ -208,7 +208,11 @@ def _record(never_sent: Sequence[Exceptional], connection: sqlite3.Connection) -
 
 
 def _reopen(codes: str, connection: sqlite3.Connection) -> int:
-    return connection.execute(SQL["reopen rows"], (codes,)).rowcount
+    """Open the rows and the run in one transaction: a finished run with open rows would never be resumed."""
+    opened = connection.execute(SQL["reopen rows"], (codes,)).rowcount
+    if opened:
+        connection.execute(SQL["reopen run"])
+    return opened
 
 
 def _write_run(record: RunRecord, connection: sqlite3.Connection) -> None:

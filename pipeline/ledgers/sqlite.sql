@@ -78,6 +78,9 @@ UPDATE row SET status = NULL, in_doubt = in_doubt OR status = 'in_doubt'
 WHERE status IN ('gave_up', 'in_doubt')
    OR status = 'refused' AND code IN (SELECT value FROM json_each(?));
 
+-- name: reopen run
+UPDATE run SET state = 'stopped', exit_code = NULL, stop_reason = 'rows were opened again';
+
 -- name: claimed batches
 SELECT id, sends, items, first, last, positions, keys FROM batch WHERE state = 0 ORDER BY id;
 
