@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo test check format bench soak lock clean
+SEEDS  ?= 2000
+FIRST  ?= 1
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -31,6 +33,9 @@ format: $(VENV)/.ready ## lay the code out
 
 bench: $(VENV)/.ready ## throughput and memory beside the usual hand-written importer
 	$(BIN)/python tests/benchmarks/bench.py
+
+soak: $(VENV)/.ready ## SEEDS=N simulated stories from seed FIRST on; a failing one is printed with its replay
+	$(BIN)/python tests/simulation/soak.py --seeds $(SEEDS) --first $(FIRST)
 
 lock: ## pin what is installed now (names and versions only)
 	$(BIN)/python -m pip freeze --exclude-editable | grep -v -E '^(-e|pip|setuptools)' > constraints.txt
