@@ -135,6 +135,10 @@ class Ledger(Protocol):
         """Count rows by final status; all seven keys are present. Open rows are in none."""
         ...
 
+    def open_rows(self) -> int:
+        """Count the rows that have a record but no final status, and the items of unsettled claims."""
+        ...
+
     def batches(self) -> int:
         """Count batches ever claimed."""
         ...

@@ -224,12 +224,12 @@ class Import:
     def _close_books(self, state: State, reason: str) -> RunRecord:
         """Write how the run ended. A finished run whose books do not balance is not called finished."""
         counts = self.ledger.counts()
-        if state is State.FINISHED and sum(counts.values()) != self._rows_read:
+        accounted, still_open = sum(counts.values()), self.ledger.open_rows()
+        if state is State.FINISHED and (accounted != self._rows_read or still_open):
             state = State.STOPPED
             reason = (
-                f"the books do not balance: {self._rows_read} rows read, {sum(counts.values())} "
-                "accounted for; "
-                "keep the run folder and report this as a defect"
+                f"the books do not balance: {self._rows_read} rows read, {accounted} accounted for, "
+                f"{still_open} still open; keep the run folder and report this as a defect"
             )
         exit_code = self._exit_code(state, counts)
         log.info("run ended", state=str(state), reason=reason, exit_code=exit_code)

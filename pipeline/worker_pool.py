@@ -222,12 +222,13 @@ class WorkerPool:
         # A small batch comes back sooner: that says nothing of the vendor's load.
         whole = 2 * len(batch) >= self._size.bound
         fault = outcome if isinstance(outcome, Fault) else None
+        over_rate = fault is not None and fault.code == "http_429"
         timeout = fault is not None and fault.code == "timeout"
         self._found.closed(
             asyncio.get_running_loop().time(),
             round_trip_s=timed.round_trip_s if fault is None and whole else None,
             pushed_back=decision.pushed_back or timeout,
-            over_rate=not timeout,
+            over_rate=over_rate,
         )
         self._slots.limit = self._found.limit if self.state is State.RUNNING else self._concurrency
         self._pace.learn(self._found.rate_per_s)

@@ -291,8 +291,12 @@ async def test_rows_that_may_yet_succeed_are_opened_again_and_doubt_stays(tmp_pa
         row(5, Status.REJECTED),
     ]
     await ledger.record(ends)
+    assert ledger.open_rows() == 0
     assert ledger.reopen(["000106"]) == 3
-    assert {p: o.in_doubt for p, o in ledger.take_over().open.items()} == {1: False, 2: True, 3: False}
+    await ledger.claim(batch_of([7, 8]))
+    assert ledger.open_rows() == 5
+    doubts = {position: left.in_doubt for position, left in ledger.take_over().open.items()}
+    assert doubts == {1: False, 2: True, 3: False, 7: True, 8: True}
     counts = ledger.counts()
     assert (counts[Status.REFUSED], counts[Status.REJECTED], sum(counts.values())) == (1, 1, 2)
     assert ledger.reopen() == 0

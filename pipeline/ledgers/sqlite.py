@@ -139,6 +139,12 @@ class SqliteLedger:
             counts[Status.SUCCEEDED] += plain
             return counts
 
+    def open_rows(self) -> int:
+        """Count open rows, and the items of unsettled claims."""
+        with self._reading() as connection:
+            ((count,),) = connection.execute(SQL["count open"])
+            return int(count)
+
     def batches(self) -> int:
         """Count batches ever claimed."""
         with self._reading() as connection:

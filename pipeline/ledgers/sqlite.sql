@@ -102,6 +102,10 @@ SELECT coalesce(sum(plain), 0) FROM batch;
 -- name: count rows
 SELECT status, count(*) FROM row WHERE status IS NOT NULL GROUP BY status;
 
+-- name: count open
+SELECT (SELECT count(*) FROM row WHERE status IS NULL)
+     + (SELECT coalesce(sum(items), 0) FROM batch WHERE state = 0);
+
 -- name: count batches
 SELECT coalesce(max(id), 0) FROM batch;
 

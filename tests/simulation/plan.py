@@ -69,7 +69,7 @@ def draw_plan(seed: int) -> Plan:
     rng = random.Random(f"simlift {seed}")
     batch_items = round(_spread(rng, 1, 60))
     batch_bytes = rng.choice([100_000, 100_000, round(_spread(rng, 1_000, 20_000))])
-    rows = min(round(_spread(rng, rng.choice([1, 20]), 400)), batch_items * rng.randint(1, 40))
+    rows = min(round(_spread(rng, rng.choice([1, 20]), 400)), batch_items * rng.randint(1, 24))
     inventory = draw_inventory(rng, rows, batch_bytes)
     limits = {
         "batch_items": batch_items,
@@ -96,14 +96,14 @@ def draw_plan(seed: int) -> Plan:
     return Plan(
         seed=seed,
         inventory=inventory,
-        block_bytes=rng.choice([1_000, 8_000, 4_000_000]),
+        block_bytes=rng.choice([3_000, 16_000, 4_000_000]),
         job={"target": target, "limits": limits, "retry": retry},
         vendor=_draw_vendor(rng, inventory, limits),
         disk_s=rng.choice([0.0, 0.001, 0.05]),
         read_s=rng.choice([0.0, 0.001, 0.5]),
         endings=tuple(_draw_ending(rng) for _ in range(lives)),
         restart_s=tuple(round(_spread(rng, 0.001, 60), 6) for _ in range(lives + 10)),
-        retry=rng.random() < 0.4,
+        retry=rng.random() < 0.3,
         retry_ending=_draw_ending(rng, soon=True) if rng.random() < 0.6 else None,
     )
 
