@@ -156,3 +156,16 @@ def test_a_run_that_is_not_there_is_named_with_the_nearest_one(tmp_path: Path) -
     assert has_ledger(tmp_path / "runs" / "factory-7")
     with pytest.raises(UsageError, match="did you mean factory-7"):
         existing_run(tmp_path / "runs", "factory7")
+
+
+def test_a_run_whose_books_do_not_balance_is_not_called_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(f"{HEADER}\n1,2,3,4,5\n", "utf-8")
+    work = start([path], job(), tmp_path / "runs", "one")
+    monkeypatch.setattr(type(work.ledger), "open_rows", lambda _self: 1)
+    record = asyncio.run(work.run())
+    assert (record.state, record.exit_code) == (State.STOPPED, 3)
+    assert "the books do not balance: 1 rows read, 1 accounted for, 1 still open" in record.stop_reason
+    work.ledger.close()
