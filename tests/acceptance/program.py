@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vendors import CREDENTIALS
 from waiting import DEADLINE_S
+from warm import WarmProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,18 +33,27 @@ class Ended:
 class Process:
     """A command under way, in a process group of its own, so that a signal meets nobody else."""
 
-    def __init__(self, popen: subprocess.Popen[str]) -> None:
+    def __init__(self, popen: subprocess.Popen[str] | WarmProcess) -> None:
         self._popen = popen
         self.pid = popen.pid
+
+    @property
+    def running(self) -> bool:
+        """False once it has ended."""
+        return self._popen.poll() is None
 
     def signal(self, number: int) -> None:
         """Send a signal."""
         self._popen.send_signal(number)
 
     def first_line(self) -> str:
-        """Wait for the first line on standard output and give it."""
+        """Wait for the first line on standard output of a cold start and give it."""
         assert self._popen.stdout is not None
         return self._popen.stdout.readline()
+
+    def wait(self, seconds: float) -> int:
+        """Wait for the end for so long. Raises subprocess.TimeoutExpired."""
+        return self._popen.wait(seconds)
 
     def end(self) -> Ended:
         """Wait for the end and give it."""
@@ -51,7 +61,7 @@ class Process:
         return Ended(self._popen.returncode, out, err or "")
 
     def end_measured(self) -> tuple[Ended, int]:
-        """Wait for the end; give it with the most memory the process held, in bytes."""
+        """Wait for the end of a cold start; give it with the most memory the process held, in bytes."""
         _, status, usage = os.wait4(self.pid, 0)
         self._popen.returncode = os.waitstatus_to_exitcode(status)
         return self.end(), usage.ru_maxrss * 1024
@@ -74,13 +84,17 @@ class Process:
 
 
 class Program:
-    """Runs the command line in `folder`; runs are kept in `folder`/runs."""
+    """Runs the command line in `folder`; runs are kept in `folder`/runs.
 
-    def __init__(self, folder: Path) -> None:
+    `warm`: forked after the imports. Cold, the installed command is started as a user starts it.
+    """
+
+    def __init__(self, folder: Path, *, warm: bool = True) -> None:
         self.folder = folder
+        self.warm = warm
         self.runs = folder / "runs"
         self.environment: dict[str, str] = {**os.environ, **CREDENTIALS, "NO_COLOR": "1", "COLUMNS": "200"}
-        self._processes: list[subprocess.Popen[str]] = []
+        self._processes: list[subprocess.Popen[str] | WarmProcess] = []
 
     def __call__(self, *arguments: str | Path, **options: Any) -> Ended:
         """Run a command to its end."""
@@ -93,16 +107,35 @@ class Program:
     def start(
         self,
         *arguments: str | Path,
-        command: tuple[str, ...] = (SIMLIFT,),
+        warm: bool | None = None,
         environment: Mapping[str, str] | None = None,
+        **cold: Any,
+    ) -> Process:
+        """Start a command, warm or cold; `cold` are options that only a cold start has."""
+        words = [*map(str, arguments)]
+        environment = {**self.environment, **(environment or {})}
+        popen: subprocess.Popen[str] | WarmProcess
+        if (self.warm if warm is None else warm) and not cold:
+            popen = WarmProcess("simlift", *words, environment=environment, folder=self.folder)
+        else:
+            popen = self._cold(words, environment, **cold)
+        self._processes.append(popen)
+        return Process(popen)
+
+    def _cold(
+        self,
+        words: list[str],
+        environment: Mapping[str, str],
+        *,
+        command: tuple[str, ...] = (SIMLIFT,),
         before: Callable[[], None] | None = None,
         stderr: int = subprocess.PIPE,
-    ) -> Process:
-        """Start a command; `before` is called in the new process before the program begins."""
-        popen = subprocess.Popen(
-            [*command, *map(str, arguments)],
+    ) -> subprocess.Popen[str]:
+        """Start the command anew; `before` is called in the new process before the program begins."""
+        return subprocess.Popen(
+            [*command, *words],
             cwd=self.folder,
-            env={**self.environment, **(environment or {})},
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -111,8 +144,6 @@ class Program:
             start_new_session=True,
             preexec_fn=before,  # noqa: PLW1509 - the tests start no threads of their own
         )
-        self._processes.append(popen)
-        return Process(popen)
 
     def close(self) -> None:
         """Leave no process behind."""

@@ -133,7 +133,9 @@ def test_an_endless_line_costs_one_row_and_little_memory(
     path.write_bytes(before + megabytes_of_zeros(megabytes) + after)
     job = simlift.job(vendor.url)
 
-    ended, peak_bytes = simlift.start("run", path, "--job", job, "--run-id", "endless").end_measured()
+    ended, peak_bytes = simlift.start(
+        "run", path, "--job", job, "--run-id", "endless", warm=False
+    ).end_measured()
 
     assert ended.code == 1
     keys = [inventories.iccid(1), "", inventories.iccid(2)]
@@ -146,7 +148,7 @@ def test_a_compressed_flood_of_zeros_is_no_inventory(simlift: Program, quiet_ven
     path = simlift.folder / "zeros.csv.gz"
     path.write_bytes(megabytes_of_zeros(200))
     job = simlift.job(quiet_vendor.url)
-    ended, peak_bytes = simlift.start("run", path, "--job", job).end_measured()
+    ended, peak_bytes = simlift.start("run", path, "--job", job, warm=False).end_measured()
     assert_refused(ended, "not a text table")
     assert peak_bytes < 200_000_000
     assert_nothing_happened(simlift, quiet_vendor)

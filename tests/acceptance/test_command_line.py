@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import inventories
+import pytest
 from books import compare
 from vendors import ACCESS_CODE, SECRET_CODE
 from waiting import until
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
 COMMANDS = ("demo", "check", "run", "resume", "status", "report", "trace", "simulate", "sample")
 SECRETS = (SECRET_CODE, inventories.AC_MARK, inventories.CC_MARK)
+
+
+@pytest.fixture
+def simlift(simlift: Program) -> Program:
+    """Start the installed command anew each time, as its users do."""
+    simlift.warm = False
+    return simlift
 
 
 def test_the_help_of_every_command_shows_an_example(simlift: Program) -> None:

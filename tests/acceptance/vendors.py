@@ -5,13 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import subprocess
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from waiting import DEADLINE_S
+from waiting import DEADLINE_S, until
+from warm import WarmProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ CREDENTIALS = {"SIM_EXPRESS_ACCESS_CODE": ACCESS_CODE, "SIM_EXPRESS_SECRET_CODE"
 class Vendor:
     """One running simulator. What it holds and what it was asked is told by the witness's endpoints."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+    def __init__(self, process: WarmProcess, url: str) -> None:
         self.process = process
         self.url = url
         self.port = int(url.rpartition(":")[2])
@@ -73,18 +72,21 @@ def vendor_process(
     *options: str, faults: str = "", folder: Path, port: int = 0, secret_code: str = SECRET_CODE
 ) -> Iterator[Vendor]:
     """Run a simulator with these faults (TOML) for as long as the context lasts."""
-    command = [sys.executable, "-m", "pipeline.simulator", "sim-express", "--port", str(port), *options]
+    command = ["sim-express", "--port", str(port), *options]
     if faults:
         file = folder / "faults.toml"
         file.write_text(faults, "utf-8")
         command += ["--faults", str(file)]
     environment = {**os.environ, **CREDENTIALS, "SIM_EXPRESS_SECRET_CODE": secret_code}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    process = WarmProcess("pipeline.simulator", *command, environment=environment, folder=folder)
     try:
-        assert process.stdout is not None
-        words = process.stdout.readline().split()
-        assert words, "the simulator did not start; its own words stand on standard error"
-        vendor = Vendor(process, words[-1])
+        said = until(
+            process.written,
+            lambda text: text.endswith("\n") or process.returncode is not None,
+            "the simulator's first line",
+        )
+        assert said, f"the simulator did not start: {process.communicate(DEADLINE_S)}"
+        vendor = Vendor(process, said.split()[-1])
         try:
             yield vendor
         finally:
