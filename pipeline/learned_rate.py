@@ -71,7 +71,10 @@ class LearnedRate:
         self._counted, self._step = now, 0.0
         if self.per_s is None:
             self._refused = sent_per_s
-            self._well = min((1 - DROP) * sent_per_s, len(self._last_second))
+            # A run's first replies do not fill a second: over one they would look like hardly any.
+            span_s = now - self._last_second[0]
+            accepted_per_s = len(self._last_second) / span_s if span_s > 0 else math.inf
+            self._well = min((1 - DROP) * sent_per_s, accepted_per_s)
         else:
             self._refused = self.per_s
             if self.per_s <= self._well:

@@ -105,3 +105,11 @@ def test_the_rate_stays_positive_whatever_comes() -> None:
         else:
             rate.replied(now)
         assert rate.per_s is None or rate.per_s > 0
+
+
+def test_a_push_back_after_a_single_reply_does_not_choke_the_run() -> None:
+    rate = LearnedRate()
+    rate.replied(0.05)
+    rate.pushed_back(0.06, 50.0)
+    assert rate.per_s is not None
+    assert rate.per_s >= 40

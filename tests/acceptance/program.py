@@ -61,7 +61,10 @@ class Process:
         return Ended(self._popen.returncode, out, err or "")
 
     def end_measured(self) -> tuple[Ended, int]:
-        """Wait for the end of a cold start; give it with the most memory the process held, in bytes."""
+        """Wait for the end of a cold start; give it with the most memory the process held, in bytes.
+
+        At least as much as the tests themselves hold: Linux hands the peak on to whom they start.
+        """
         _, status, usage = os.wait4(self.pid, 0)
         self._popen.returncode = os.waitstatus_to_exitcode(status)
         return self.end(), usage.ru_maxrss * 1024
