@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pipeline.model import Exceptional, Portion
+    from pipeline.model import Portion
     from pipeline.settings import Limits
 
 EXAMPLES = 3
@@ -19,22 +19,32 @@ PRESENT, MISSING = 0.95, 0.2  # shares of check digits that pass; by chance it i
 
 @dataclass(slots=True)
 class Problem:
-    """Rows that fail for one reason: how many, and the first of them."""
+    """Rows that fail for one reason, or of which one thing is found: how many, and the first of them."""
 
     status: str
     code: str
     rows: int = 0
     examples: list[str] = field(default_factory=list)
 
+    def add(self, words: str) -> None:
+        """Count one row in."""
+        self.rows += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(words)
+
 
 @dataclass(slots=True)
 class Findings:
-    """An inventory, counted. `check_digits` holds (passed, failed) by field."""
+    """An inventory, counted: `problems` by code, check digits `passed` and `failed` by field or form.
+
+    `oddities`, by code, are what is found about rows that would be sent all the same.
+    """
 
     rows: int = 0
     items: int = 0
     batches: int = 0
     problems: dict[str, Problem] = field(default_factory=dict)
+    oddities: dict[str, Problem] = field(default_factory=dict)
     passed: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
 
@@ -49,16 +59,12 @@ class Findings:
         self.items += sum(len(batch) for batch in portion.batches)
         self.batches += len(portion.batches)
         for row in portion.exceptional:
-            self._add_problem(row)
+            self.problems.setdefault(row.code, Problem(str(row.status), row.code)).add(row.reason)
+        for finding in portion.findings:
+            self.oddities.setdefault(finding.code, Problem("finding", finding.code)).add(finding.words)
         for name, (passed, failed) in portion.check_digits.items():
             self.passed[name] += passed
             self.failed[name] += failed
-
-    def _add_problem(self, row: Exceptional) -> None:
-        problem = self.problems.setdefault(row.code, Problem(str(row.status), row.code))
-        problem.rows += 1
-        if len(problem.examples) < EXAMPLES:
-            problem.examples.append(row.reason)
 
     def calls_s(self, limits: Limits) -> float:
         """Give the least time in seconds that the rate limit allows for the calls."""
@@ -73,6 +79,10 @@ class Findings:
             "problems": [
                 {"status": p.status, "code": p.code, "rows": p.rows, "examples": p.examples}
                 for p in self.ranked()
+            ],
+            "findings": [
+                {"code": odd.code, "rows": odd.rows, "examples": odd.examples}
+                for odd in self.oddities.values()
             ],
             "check_digits": {
                 name: {"passed": self.passed[name], "failed": self.failed[name]} for name in self.passed
@@ -92,7 +102,7 @@ class Findings:
     def text(self, limits: Limits) -> list[str]:
         """Give the findings as lines a person can act on."""
         lines = [f"{self.rows:,} rows read, {self.items:,} would be sent"]
-        for problem in self.ranked():
+        for problem in [*self.ranked(), *self.oddities.values()]:
             lines.append(f"  {problem.status}: {problem.rows:,} x {problem.code}")
             lines += [f"      {example}" for example in problem.examples]
         for name in self.passed:

@@ -36,28 +36,25 @@ class SeenKeys:
 
         Raises ValueError for a null key: every accepted row has one.
         """
-        if keys.null_count:
-            raise ValueError("a row without a key cannot be told from its duplicates")
         first = np.zeros(len(keys), dtype=np.bool_)
-        for rows, text in by_width(keys):
-            first[rows] = self._first_of_width(text)
+        for rows, shape, part in _by_shape(keys):
+            if shape is None:
+                for row, key in zip(rows, _texts(part), strict=True):
+                    first[row] = key not in self._texts
+                    self._texts.add(key)
+            else:
+                first[rows] = self._first_numbers(shape, _numbers(part))
         return first
 
-    def _first_of_width(self, text: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Claim keys of one length, given as bytes, one line a key."""
-        first = np.zeros(len(text), dtype=np.bool_)
-        for rows, prefix in _by_prefix(text):
-            digits = text[rows, prefix:]
-            numeric = ((digits - ord("0")) < 10).all(axis=1)  # noqa: PLR2004 - uint8: below "0" wraps round
-            head = max(prefix, text.shape[1] - _TAIL_DIGITS)
-            for part in _by_head(text, rows[numeric], head):
-                shape = (text.shape[1], text[part[0], :head].tobytes())
-                first[part] = self._first_numbers(shape, _numbers(text[part, head:]))
-            for row in rows[~numeric]:
-                key = text[row].tobytes()
-                first[row] = key not in self._texts
-                self._texts.add(key)
-        return first
+    def known(self, keys: pa.StringArray) -> NDArray[np.bool_]:
+        """Say which keys stood in an earlier call of `first_seen`; claims nothing. ValueError for a null."""
+        known = np.zeros(len(keys), dtype=np.bool_)
+        for rows, shape, part in _by_shape(keys):
+            if shape is None:
+                known[rows] = [key in self._texts for key in _texts(part)]
+            elif (seen := self._numbers.get(shape)) is not None:
+                known[rows] = _among(seen, _numbers(part))
+        return known
 
     def _first_numbers(self, shape: tuple[int, bytes], numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Claim numbers of one shape."""
@@ -74,6 +71,34 @@ class SeenKeys:
         # Not `seen |= arriving`: that walks through all that was ever seen, at every call.
         seen.update(ascending)
         return first
+
+
+def _among(seen: BitMap64, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    met = seen & BitMap64(array("Q", np.sort(numbers).tobytes()))
+    return np.isin(numbers, np.array(met.to_array(), dtype=np.uint64))
+
+
+def _by_shape(
+    keys: pa.StringArray,
+) -> Iterator[tuple[NDArray[np.intp], tuple[int, bytes] | None, NDArray[np.uint8]]]:
+    """Yield (rows, shape, bytes): the last digits of the keys of one shape; without a shape, whole keys."""
+    if keys.null_count:
+        raise ValueError("a row without a key cannot be told from its duplicates")
+    everyone = np.arange(len(keys))
+    for of_width, text in by_width(keys):
+        rows = everyone[of_width]
+        for lines, prefix in _by_prefix(text):
+            digits = text[lines, prefix:]
+            numeric = ((digits - ord("0")) < 10).all(axis=1)  # noqa: PLR2004 - uint8: below "0" wraps round
+            head = max(prefix, text.shape[1] - _TAIL_DIGITS)
+            for part in _by_head(text, lines[numeric], head):
+                yield rows[part], (text.shape[1], text[part[0], :head].tobytes()), text[part, head:]
+            if not numeric.all():
+                yield rows[lines[~numeric]], None, text[lines[~numeric]]
+
+
+def _texts(keys: NDArray[np.uint8]) -> Iterator[bytes]:
+    return (key.tobytes() for key in keys)
 
 
 def _by_prefix(text: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.intp], int]]:

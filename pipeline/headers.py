@@ -40,12 +40,23 @@ class JoinedFrom:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A field a target asks for, and the names its column goes by besides the field's own."""
+    """A field a target asks for, and the names its column goes by besides the field's own.
+
+    `forms` are the forms its values can have, each with the other names of a column of that form; the
+    field `forms_by` says which. A single column named by a form stands in for both fields.
+    """
 
     field: str
     aliases: tuple[str, ...] = ()
     joined: JoinedFrom | None = None
     required: bool = True
+    forms: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    forms_by: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the field's own column."""
+        return (self.field, *self.aliases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +77,10 @@ class FromPair:
 
 @dataclass(frozen=True, slots=True)
 class FromDefault:
-    """The file lacks the field: every row takes `value` from [input] defaults, or if None from the model."""
+    """The file lacks the field: every row takes `value`, or if None the model's default.
+
+    `value` is from [input] defaults, or told by the name of another field's column.
+    """
 
     value: str | None
 
@@ -124,9 +138,9 @@ def find_columns(
     """Say for each wanted field where its values come from.
 
     [input] columns wins over names and aliases, and a column it names serves no other field by alias; a
-    column wins over a pair, a pair over a default. Raises UsageError for an unknown field in `columns` or
-    `defaults`; InventoryError for a column that is not in the file, two columns that claim one field, and
-    a required field with neither column nor default.
+    column wins over a pair or a column named by a form, these over a default. Raises UsageError for an
+    unknown field in `columns` or `defaults`; InventoryError for a column that is not in the file, two
+    columns that claim one field, and a required field with neither column nor default.
     """
     known = [want.field for want in wanted]
     require_known(columns, known, table="columns")
@@ -137,12 +151,48 @@ def find_columns(
         for index, name in enumerate(header)
         if index not in chosen.values() and (folded := fold(name))
     }
+    origins: dict[str, Origin] = {field: FromColumn(index) for field, index in chosen.items()}
+    for want in wanted:
+        if want.forms:
+            kind = next(other for other in wanted if other.field == want.forms_by)
+            told = kind.field in defaults or _has_column(free, kind)
+            origins = _by_form(header, free, want, chosen.get(want.field), told=told) | origins
     return {
-        want.field: FromColumn(chosen[want.field])
-        if want.field in chosen
-        else _by_name(header, free, want, defaults)
+        want.field: origins[want.field] if want.field in origins else _by_name(header, free, want, defaults)
         for want in wanted
     }
+
+
+def form_columns(header: Sequence[str], want: Wanted) -> list[tuple[int, str]]:
+    """List the columns named by a form of a field: index and form."""
+    forms = {fold(name): form for form, aliases in want.forms for name in (form, *aliases)}
+    return [(index, forms[folded]) for index, name in enumerate(header) if (folded := fold(name)) in forms]
+
+
+def _by_form(
+    header: Sequence[str], free: Mapping[int, str], want: Wanted, chosen: int | None, *, told: bool
+) -> dict[str, Origin]:
+    """Say what a column's being named by a form tells; nothing where the field has a column of its own.
+
+    A column `chosen` for the field tells its form only where that is not `told` otherwise.
+    """
+    forms = dict(form_columns(header, want))
+    if chosen is not None:
+        return {want.forms_by: FromDefault(forms[chosen])} if chosen in forms and not told else {}
+    found = [index for index in forms if index in free]
+    if not found or _has_column(free, want):
+        return {}
+    if len(found) > 1:
+        named = " and ".join(f"{quoted(header[index])} (column {index + 1})" for index in found)
+        raise InventoryError(
+            f"{want.field} could be any of {len(found)} columns, {named}; choose one with "
+            f"[input] columns = {{ {want.field} = {quoted(header[found[0]])} }}"
+        )
+    return {want.field: FromColumn(found[0]), want.forms_by: FromDefault(forms[found[0]])}
+
+
+def _has_column(free: Mapping[int, str], want: Wanted) -> bool:
+    return not {fold(name) for name in want.names}.isdisjoint(free.values())
 
 
 def _chosen(header: Sequence[str], field: str, name: str) -> int:
@@ -172,7 +222,7 @@ def _by_name(
         found = [index for index, name in free.items() if name in folded]
         return _only(header, want.field, found) if found else None
 
-    if (index := claimed_by((want.field, *want.aliases))) is not None:
+    if (index := claimed_by(want.names)) is not None:
         return FromColumn(index)
     if want.joined is not None:
         first, second = claimed_by(want.joined.first), claimed_by(want.joined.second)
@@ -200,7 +250,10 @@ def _only(header: Sequence[str], field: str, found: Sequence[int]) -> int:
 
 
 def _known_names(want: Wanted) -> str:
-    names = ", ".join((want.field, *want.aliases))
+    names = ", ".join(want.names)
+    if want.forms:
+        alone = ", ".join(fold(name) for form, aliases in want.forms for name in (form, *aliases))
+        return f"{names}, or alone one of {alone}"
     if want.joined is None:
         return names
     return f"{names}, or {'/'.join(want.joined.first)} with {'/'.join(want.joined.second)}"

@@ -97,6 +97,7 @@ class Exceptional:
 
     `status` is None while the row is still open (to be sent again); `in_doubt` says that an earlier
     send of it had no trustworthy answer. `cells` are its source cells, `raw` only for a broken row.
+    `ticket` is the vendor's promise for it that is still to be kept, `call` names the call it came from.
     """
 
     position: int
@@ -109,6 +110,8 @@ class Exceptional:
     in_doubt: bool = False
     cells: tuple[str, ...] = ()
     raw: str = ""
+    ticket: str = ""
+    call: str = ""
 
 
 # ---------------------------------------------------------------- producer → worker pool
@@ -119,6 +122,17 @@ ITEM_COLUMNS = ("position", "key", "payload", "cells")
 
 
 @dataclass(frozen=True, slots=True)
+class Promise:
+    """What a vendor gave for items it will finish later: a ticket each, in item order.
+
+    `call` asks after all of them at once; empty where the vendor has no such question.
+    """
+
+    tickets: pa.StringArray
+    call: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """At most `batch_items` items that are sent together.
 
@@ -126,7 +140,8 @@ class Batch:
     claimed the batch. `sends` is how often these items were sent before, `tries` how many of those
     count against `attempts`; `in_doubt` says that an earlier send may have been carried out;
     `most_items` bounds how many of them may travel together (0: no bound of its own); `recorded` says that
-    they have rows of their own in the ledger, which must hear of a success too.
+    they have rows of their own in the ledger, which must hear of a success too; `forgotten` that the vendor
+    did not know their last tickets any more. With a `promise` the items are not sent but asked after.
     """
 
     items: pa.RecordBatch
@@ -136,6 +151,8 @@ class Batch:
     in_doubt: bool = False
     most_items: int = 0
     recorded: bool = False
+    forgotten: bool = False
+    promise: Promise | None = None
 
     def __len__(self) -> int:
         return int(self.items.num_rows)
@@ -162,6 +179,15 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """Something odd about an accepted row that only other rows show: a code, and words for the operator."""
+
+    position: int
+    code: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Portion:
     """What the producer makes of one chunk: batches to send, and rows that never will be.
 
@@ -174,6 +200,7 @@ class Portion:
     rows_read: int
     bytes_read: int
     check_digits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
 
 # ---------------------------------------------------------------- vendor → reconciler
@@ -186,6 +213,9 @@ class Ruling(StrEnum):
     EXISTS = "exists"  # already there: confirmed after a lost answer, refused on a clean first send
     REFUSED = "refused"  # the final no
     PASSING = "passing"  # not carried out, try again
+    UNTOUCHED = "untouched"  # not carried out for its neighbours' sake: again at once, without them
+    PROMISED = "promised"  # accepted and not yet done; the verdict's ticket asks after it
+    UNKNOWN = "unknown"  # the vendor does not know the ticket
     OPEN = "open"  # no trustworthy word on this item
 
 
@@ -196,6 +226,7 @@ class Verdict:
     ruling: Ruling
     code: str = ""
     reason: str = ""
+    ticket: str = ""
 
 
 PLAIN_SUCCESS = Verdict(Ruling.SUCCEEDED)
@@ -214,10 +245,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply that has item entries: `answers` in the vendor's order, `echo` the keys it echoed, if any."""
+    """A reply that has item entries: `answers` in the vendor's order, `echo` the keys it echoed, if any.
+
+    With `rest` every entry names its item, positions mean nothing, and `rest` holds for the items that no
+    entry names. `call` asks after all tickets of this reply at once, where the vendor has such a question.
+    """
 
     answers: Sequence[Answer]
     echo: Sequence[str] | None = None
+    rest: Verdict | None = None
+    call: str = ""
 
 
 class FaultKind(StrEnum):
@@ -252,6 +289,7 @@ class Verdicts:
     items: int
     exceptions: Mapping[int, Verdict] = field(default_factory=dict)
     evidence: tuple[str, ...] = ()  # what was odd about the reply, for the log
+    call: str = ""
 
 
 # ---------------------------------------------------------------- retry → worker pool → ledger
@@ -278,19 +316,22 @@ class Again:
     most_items: int = 0
     code: str = ""
     reason: str = ""
+    forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What becomes of a batch after a send.
 
-    Every item is in `final` (by index), in one of `again`, or in neither: then the vendor said it
-    succeeded. `void`: nothing was carried out, the claim is undone. `hold_s` holds the shared pace,
-    `stop` ends the run. `sent` is False when nothing left this machine.
+    Every item is in `final` (by index), in one of `again`, has a ticket in `promised`, or is in none: then
+    the vendor said it succeeded. `void`: nothing was carried out, the claim is undone. `hold_s` holds the
+    shared pace, `stop` ends the run. `sent` is False when nothing left this machine.
     """
 
     final: Mapping[int, Final] = field(default_factory=dict)
     again: tuple[Again, ...] = ()
+    promised: Mapping[int, str] = field(default_factory=dict)
+    call: str = ""
     void: bool = False
     sent: bool = True
     hold_s: float = 0.0
@@ -312,6 +353,22 @@ class Settlement:
     void: bool = False
 
 
+#: Code of a row in doubt because the vendor accepted it and did not finish; its ticket is kept.
+STILL_OPEN = "still_open"
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the ledger makes durable once a vendor has kept or broken its promises for items of one batch.
+
+    `plain` are positions that succeeded at their first send: they need no row of their own any more.
+    """
+
+    batch: int
+    plain: tuple[int, ...] = ()
+    exceptional: tuple[Exceptional, ...] = ()
+
+
 # ---------------------------------------------------------------- run
 
 #: Columns of Ledger.outcomes(): position int64 · key, status, code, reason string · attempts, batch int64.
@@ -320,10 +377,16 @@ OUTCOME_COLUMNS = ("position", "key", "status", "code", "reason", "attempts", "b
 
 @dataclass(frozen=True, slots=True)
 class OpenRow:
-    """A row that a resumed run sends again: how often it was sent, and whether that may have taken."""
+    """A row that a resumed run sends again: how often it was sent, and whether that may have taken.
+
+    With a `ticket` it is asked after instead; `batch` is the one it was last sent in.
+    """
 
     sends: int
     in_doubt: bool
+    ticket: str = ""
+    call: str = ""
+    batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,6 +446,7 @@ class Snapshot:
     waiting: int
     elapsed_s: float
     holding: str = ""
+    open_tickets: int = 0
 
     @property
     def settled(self) -> int:

@@ -5,6 +5,8 @@ A plain iterator: it reads on only when the next portion is asked for, which is 
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +15,8 @@ import pyarrow.compute as pc
 from pyroaring import BitMap
 
 from pipeline.duplicates import SeenKeys
-from pipeline.model import Batch, Exceptional, Portion, Status
+from pipeline.model import Batch, Exceptional, Portion, Promise, Status
+from pipeline.same_sim import Named, SameSim, Shown
 from pipeline.screening import Screen
 
 if TYPE_CHECKING:
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pipeline.contracts import Source, Target
-    from pipeline.model import BrokenRow, Chunk, OpenRow, ResumePoint
+    from pipeline.model import BrokenRow, Chunk, Finding, OpenRow, ResumePoint
+    from pipeline.screening import Names
     from pipeline.settings import Input
 
 ENVELOPE_BYTES = 64  # room for what a target puts around the items
@@ -49,6 +53,7 @@ class Producer:
         self._target = target
         self._screens = [Screen(target.rules, source.header, settings) for source in sources]
         self._seen = SeenKeys()
+        self._same_sim = SameSim()
         self._cutters: dict[OpenRow | None, Cutter] = {}
         self._bounds = (batch_items, batch_bytes - ENVELOPE_BYTES)
         self._most_bytes = batch_bytes - ENVELOPE_BYTES
@@ -102,8 +107,23 @@ class Producer:
             repeated, Status.DUPLICATE, "duplicate", "row {row}: the same key stood in an earlier row"
         )
         exceptional.sort(key=lambda row: row.position)
+        findings = self._findings(screened.names, positions[np.asarray(screened.rows)], items)
         batches = tuple(self._cut(items))
-        return Portion(batches, tuple(exceptional), rows, size, screened.check_digits)
+        return Portion(batches, tuple(exceptional), rows, size, screened.check_digits, findings)
+
+    def _findings(
+        self, names: Names | None, accepted: npt.NDArray[np.int64], items: pa.RecordBatch
+    ) -> tuple[Finding, ...]:
+        """Look for SIMs named twice among the items; `accepted` are the positions of the screened rows."""
+        if names is None:
+            return ()
+        positions = np.asarray(items.column("position"))
+        forms = names.forms.take(pa.array(np.searchsorted(accepted, positions)))
+        shown = [
+            Shown(other.form, accepted[np.asarray(other.rows)], self._target.key(other.fields))
+            for other in names.others
+        ]
+        return self._same_sim(Named(positions, items.column("key"), forms), shown)
 
     def _cut(self, items: pa.RecordBatch) -> Iterator[Batch]:
         """Leave out what is done, and cut rows of the same history into batches of their own."""
@@ -115,12 +135,29 @@ class Producer:
                 positions = np.asarray(items.column("position"))
         if len(self._open_positions) and len(positions):
             reopened = np.isin(positions, self._open_positions)
-            for position in positions[reopened].tolist():
-                history = self._open[position]
-                index = int(np.searchsorted(positions, position))
-                yield from self._cutter(history).add(items.slice(index, 1))
+            yield from self._cut_reopened(items.filter(pa.array(reopened)))
             items = items.filter(pa.array(~reopened))
         yield from self._cutter(None).add(items)
+
+    def _cut_reopened(self, items: pa.RecordBatch) -> Iterator[Batch]:
+        """Cut rows that are sent again by their history, and gather those that hold tickets by their call."""
+        promised: defaultdict[OpenRow, list[tuple[int, str]]] = defaultdict(list)
+        for index, position in enumerate(items.column("position").to_pylist()):
+            history = self._open[position]
+            if history.ticket:
+                promised[replace(history, ticket="")].append((index, history.ticket))
+            else:
+                yield from self._cutter(history).add(items.slice(index, 1))
+        for history, held in promised.items():
+            indices, tickets = zip(*held, strict=True)
+            yield Batch(
+                items.take(pa.array(indices)),
+                id=history.batch,
+                sends=history.sends - 1,
+                in_doubt=history.in_doubt,
+                recorded=history.sends > 1,
+                promise=Promise(pa.array(tickets), history.call),
+            )
 
     def _cutter(self, history: OpenRow | None) -> Cutter:
         return self._cutters.setdefault(history, Cutter(history, *self._bounds))

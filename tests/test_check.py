@@ -9,7 +9,7 @@ import pytest
 from ledger_making import batch_of
 
 from pipeline.check import EXAMPLES, Findings, examine
-from pipeline.model import Exceptional, Portion, Status
+from pipeline.model import Exceptional, Finding, Portion, Status
 from pipeline.settings import Limits
 
 LIMITS = Limits(requests_per_second=2.5)
@@ -66,6 +66,32 @@ def test_check_digits_are_added_up() -> None:
     text = "\n".join(findings.text(LIMITS))
     assert "3 of 5 iccid" in text
     assert " eid " not in text
+
+
+def same_sim(*positions: int) -> tuple[Finding, ...]:
+    return tuple(Finding(position, "same_sim", f"row {position} again") for position in positions)
+
+
+def test_findings_are_counted_whole_and_shown_by_their_first_rows() -> None:
+    findings = examine(
+        [portion(50, 50, findings=same_sim(2, 3)), portion(100, 50, findings=same_sim(*range(51, 90)))]
+    )
+    assert findings.data(LIMITS)["findings"] == [
+        {"code": "same_sim", "rows": 41, "examples": ["row 2 again", "row 3 again", "row 51 again"]}
+    ]
+    lines = findings.text(LIMITS)
+    assert lines[1:5] == [
+        "  finding: 41 x same_sim",
+        "      row 2 again",
+        "      row 3 again",
+        "      row 51 again",
+    ]
+
+
+def test_findings_alone_leave_an_inventory_clean() -> None:
+    findings = examine([portion(5, 5, findings=same_sim(2))])
+    assert findings.clean
+    assert findings.data(LIMITS)["problems"] == []
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,19 @@ def test_it_answers_as_a_plain_set_would(calls: list[list[str]], skip: int) -> N
         assert keys.first_seen(sliced).tolist() == expected
 
 
+@settings(max_examples=100)
+@given(CALLS, st.lists(st.sampled_from(["7", "07", "ICCID:7", "x", ""]), max_size=5))
+def test_asking_what_is_known_answers_as_a_plain_set_would_and_claims_nothing(
+    calls: list[list[str]], others: list[str]
+) -> None:
+    keys, plain = SeenKeys(), set()
+    for cells in calls:
+        asked = pa.array(cells + others, type=pa.string())
+        assert keys.known(asked).tolist() == [cell in plain for cell in cells + others]
+        keys.first_seen(pa.array(cells, type=pa.string()))
+        plain.update(cells)
+
+
 def test_the_first_of_equal_keys_in_one_array_is_the_one_that_counts() -> None:
     assert seen_in(SeenKeys(), "20", "10", "20", "10", "30") == [True, True, False, False, True]
 

@@ -12,6 +12,7 @@ from pipeline.headers import (
     Wanted,
     find_columns,
     fold,
+    form_columns,
     is_key_material,
     quoted,
 )
@@ -20,6 +21,11 @@ ICCID = Wanted("iccid", ("ccid", "simnumber", "sernb"))
 AC = Wanted("ac", ("lpa", "qrcode"), JoinedFrom(("smdp", "smdpaddress"), ("matchingid",), "LPA:1${}${}"))
 CC = Wanted("cc", ("confirmationcode",), required=False)
 APN = Wanted("apn")
+VALUE = Wanted(
+    "value", ("id",), forms=(("ICCID", ("ccid", "simnumber")), ("IMSI", ()), ("IMEI", ())), forms_by="type"
+)
+TYPE = Wanted("type", ("kind",))
+ALIAS = Wanted("alias", ("label", "name"), required=False)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +147,95 @@ def test_a_pair_stands_in_where_its_own_column_is_absent() -> None:
     header = ["Matching ID", "SM-DP Address"]
     assert find_columns(header, [AC], {}, {}) == {"ac": FromPair(1, 0, "LPA:1${}${}")}
     assert find_columns([*header, "LPA"], [AC], {}, {}) == {"ac": FromColumn(2)}
+
+
+# ---------------------------------------------------------------- a field of many forms
+
+
+def find_value(
+    header: list[str], columns: dict[str, str] | None = None, defaults: dict[str, str] | None = None
+) -> tuple[object, object]:
+    found = find_columns(header, [VALUE, TYPE, ALIAS], columns or {}, defaults or {})
+    return found["value"], found["type"]
+
+
+def test_value_and_type_have_columns_of_their_own() -> None:
+    assert find_value(["Type", "alias", "Value"]) == (FromColumn(2), FromColumn(0))
+    assert find_value(["kind", "id"]) == (FromColumn(1), FromColumn(0))
+
+
+def test_the_type_of_a_value_column_may_be_a_default() -> None:
+    assert find_value(["value"], defaults={"type": "IMSI"}) == (FromColumn(0), FromDefault("IMSI"))
+
+
+def test_a_value_column_is_the_value_whatever_other_identifiers_stand_beside_it() -> None:
+    assert find_value(["iccid", "imsi", "value", "type"]) == (FromColumn(2), FromColumn(3))
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [("iccid", "ICCID"), ("CC ID", "ICCID"), ("SIM_Number", "ICCID"), ("IMSI", "IMSI")]
+)
+def test_a_single_column_named_by_its_type_decides_alone(name: str, form: str) -> None:
+    assert find_value(["alias", name]) == (FromColumn(1), FromDefault(form))
+
+
+def test_a_type_column_or_default_beside_a_column_named_by_its_type_is_passed_over() -> None:
+    assert find_value(["type", "iccid"]) == (FromColumn(1), FromDefault("ICCID"))
+    assert find_value(["iccid"], defaults={"type": "IMSI"}) == (FromColumn(0), FromDefault("ICCID"))
+    assert find_value(["iccid"], defaults={"value": "1"}) == (FromColumn(0), FromDefault("ICCID"))
+
+
+def test_a_type_column_that_the_job_file_names_is_never_passed_over() -> None:
+    assert find_value(["sort", "iccid"], {"type": "sort"}) == (FromColumn(1), FromColumn(0))
+
+
+def test_a_value_column_chosen_in_the_job_file_tells_its_type_by_its_name() -> None:
+    assert find_value(["iccid", "imsi"], {"value": "imsi"}) == (FromColumn(1), FromDefault("IMSI"))
+
+
+def test_a_chosen_value_column_takes_its_type_from_where_the_file_or_the_job_says_it() -> None:
+    assert find_value(["iccid", "type"], {"value": "iccid"}) == (FromColumn(0), FromColumn(1))
+    found = find_value(["iccid", "imsi"], {"value": "imsi"}, {"type": "IMEI"})
+    assert found == (FromColumn(1), FromDefault("IMEI"))
+
+
+def test_a_chosen_value_column_of_another_name_needs_a_type() -> None:
+    with pytest.raises(InventoryError, match="no column for type"):
+        find_value(["serial", "iccid"], {"value": "serial"})
+
+
+def test_several_columns_named_by_types_are_named_with_the_remedy() -> None:
+    with pytest.raises(InventoryError) as error:
+        find_value(["ICC-ID", "alias", "imsi"])
+    assert str(error.value) == (
+        'value could be any of 2 columns, "ICC-ID" (column 1) and "imsi" (column 3); '
+        'choose one with [input] columns = { value = "ICC-ID" }'
+    )
+
+
+def test_a_column_given_to_another_field_does_not_compete_for_the_value() -> None:
+    assert find_value(["iccid", "imsi"], {"alias": "imsi"}) == (FromColumn(0), FromDefault("ICCID"))
+
+
+def test_without_any_identifier_the_known_names_are_told() -> None:
+    with pytest.raises(InventoryError) as error:
+        find_value(["alias", "type"])
+    assert str(error.value) == (
+        "no column for value (known names: value, id, or alone one of iccid, ccid, simnumber, imsi, imei); "
+        'name it in [input] columns or give a default in [input] defaults. The file has: "alias", "type"'
+    )
+
+
+def test_the_columns_named_by_a_form_are_listed_with_it() -> None:
+    assert form_columns(["x", "SIM number", "imsi", "", "IMSI"], VALUE) == [
+        (1, "ICCID"),
+        (2, "IMSI"),
+        (4, "IMSI"),
+    ]
+    assert form_columns(["iccid"], ICCID) == []
+
+
+# ---------------------------------------------------------------- what is shown, what is dropped
 
 
 def test_a_headerless_file_does_not_spill_its_first_row_into_the_error() -> None:

@@ -15,6 +15,7 @@ from pyroaring import BitMap
 from pipeline.model import BrokenRow, Chunk, OpenRow, Portion, ResumePoint, Status
 from pipeline.producer import ENVELOPE_BYTES, Producer
 from pipeline.settings import Input
+from pipeline.targets import bulk_subscriber
 from pipeline.targets.sim_express import Settings, SimExpress
 
 if TYPE_CHECKING:
@@ -229,3 +230,69 @@ def test_a_source_is_read_no_further_than_portions_are_asked_for(sim_express: Si
     next(portions)
     next(portions)
     assert read == [10, 20]
+
+
+# ---------------------------------------------------------------- one SIM under two names
+
+
+@pytest.fixture
+def bulk(monkeypatch: pytest.MonkeyPatch) -> bulk_subscriber.BulkSubscriber:
+    monkeypatch.setenv("CODE", "x")
+    return bulk_subscriber.BulkSubscriber(
+        bulk_subscriber.Settings(kind="bulk-subscriber", base_url="https://vendor.example", token="env:CODE")
+    )
+
+
+TYPED = ("type", "value", "alias", "imsi")
+ICCID = "8935711001000000101"
+IMSI = "262010000000001"
+
+
+def findings_of(
+    target: bulk_subscriber.BulkSubscriber, *sources: ListSource, resume: ResumePoint | None = None
+) -> list[str]:
+    producer = Producer(sources, target, Input(), batch_items=200, batch_bytes=8_000_000, resume=resume)
+    return [finding.words for portion in producer.portions() for finding in portion.findings]
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 2, 1000])
+def test_a_sim_that_the_file_shows_to_be_named_twice_is_found(
+    bulk: bulk_subscriber.BulkSubscriber, chunk_rows: int
+) -> None:
+    rows: list[Row | None] = [
+        ("SUPI", IMSI, "a", ""),
+        ("iccid", ICCID, "a", f" {IMSI} "),
+        None,
+        ("ICCID", f"{int(ICCID) + 1}", "b", "x"),
+        ("IMSI", IMSI, "c", IMSI),
+    ]
+    words = "row 5 names by IMSI a SIM that an earlier row names by ICCID"
+    assert findings_of(bulk, ListSource(rows, chunk_rows, TYPED)) == [words]
+
+
+def test_rows_that_are_never_sent_name_no_sim(bulk: bulk_subscriber.BulkSubscriber) -> None:
+    rows: list[Row] = [
+        ("ICCID", ICCID, "", IMSI),
+        ("ICCID", f"{int(ICCID) + 1}", "b", ""),
+        ("ICCID", f"{int(ICCID) + 1}", "b", IMSI),
+        ("IMSI", IMSI, "c", ""),
+    ]
+    assert findings_of(bulk, ListSource(rows, 1000, TYPED)) == []
+
+
+def test_what_one_file_shows_holds_for_the_files_after_it(bulk: bulk_subscriber.BulkSubscriber) -> None:
+    first = ListSource([("ICCID", ICCID, "a", IMSI)], 1000, TYPED)
+    second = ListSource([("IMSI", IMSI, "a", "")], 1000, TYPED)
+    assert findings_of(bulk, first, second) == [
+        "row 2 names by IMSI a SIM that an earlier row names by ICCID"
+    ]
+
+
+def test_a_resumed_run_finds_the_same(bulk: bulk_subscriber.BulkSubscriber) -> None:
+    source = ListSource([("ICCID", ICCID, "a", IMSI), ("IMSI", IMSI, "c", "")], 1000, TYPED)
+    assert findings_of(bulk, source, resume=ResumePoint(BitMap([1]))) == findings_of(bulk, source) != []
+
+
+def test_files_without_further_identifiers_show_nothing(bulk: bulk_subscriber.BulkSubscriber) -> None:
+    rows: list[Row] = [("ICCID", ICCID, "a"), ("IMSI", IMSI, "c")]
+    assert findings_of(bulk, ListSource(rows, 1000, TYPED[:3])) == []

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings as hypothesis_settings, strategies as st
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from pipeline.column_rules import WHITE_SPACE
 from pipeline.errors import InventoryError, UsageError
 from pipeline.identifiers import damage, luhn, mod97, normalise
 from pipeline.model import Chunk
-from pipeline.rules import Aliases, Confidential, Identifier, JoinedFrom
-from pipeline.screening import _WHITE_SPACE, Rejected, Screen, Screened
+from pipeline.rules import Aliases, Change, Confidential, Form, FormsBy, Identifier, JoinedFrom, OneOf
+from pipeline.screening import Rejected, Screen, Screened
 from pipeline.settings import Input
 
 ICCID = Annotated[
@@ -126,8 +127,8 @@ def test_free_text_loses_the_white_space_around_it_and_nothing_else() -> None:
 
 
 def test_arrow_and_python_strip_the_same_characters() -> None:
-    assert screened(row(apn=f"{_WHITE_SPACE}a{_WHITE_SPACE}")).fields.column("apn").to_pylist() == ["a"]
-    assert not [c for c in map(chr, range(0x3100)) if c.isspace() and c not in _WHITE_SPACE]
+    assert screened(row(apn=f"{WHITE_SPACE}a{WHITE_SPACE}")).fields.column("apn").to_pylist() == ["a"]
+    assert not [c for c in map(chr, range(0x3100)) if c.isspace() and c not in WHITE_SPACE]
 
 
 def test_control_characters_inside_a_value_are_kept() -> None:
@@ -374,7 +375,7 @@ def expected(cells: tuple[str | None, ...], mode: str) -> dict[str, Any] | None:
     """Say by pydantic and identifiers alone, a row at a time, what screening should make of a row."""
     iccid, *texts = (cell or "" for cell in cells)
     item = dict(
-        zip(Sim.model_fields, [normalise(iccid), *(t.strip(_WHITE_SPACE) for t in texts)], strict=True)
+        zip(Sim.model_fields, [normalise(iccid), *(t.strip(WHITE_SPACE) for t in texts)], strict=True)
     )
     try:
         read = Sim.model_validate({name: value for name, value in item.items() if value})
@@ -384,3 +385,276 @@ def expected(cells: tuple[str | None, ...], mode: str) -> dict[str, Any] | None:
     if damage(read.iccid, check) or (mode == "reject" and not luhn(read.iccid)):
         return None
     return read.model_dump()
+
+
+# ---------------------------------------------------------------- an identifier of many forms
+
+ICCID_FORM = Form("ICCID", pattern=r"^[0-9]{19,20}$", description="19 or 20 digits", check="luhn")
+IMSI_FORM = Form("IMSI", pattern=r"^[0-9]{6,15}$", description="6 to 15 digits")
+MSISDN_FORM = Form("MSISDN", pattern=r"^[0-9]{1,15}$", description="at most 15 digits", peel="+")
+IMEI_FORM = Form("IMEI", pattern=r"^[0-9]{15}$", description="15 digits", check="luhn")
+
+
+class Subscriber(BaseModel):
+    value: Annotated[str, FormsBy("type", (ICCID_FORM, IMSI_FORM, MSISDN_FORM, IMEI_FORM))]
+    type: Annotated[str, OneOf("IMSI", "ICCID", "MSISDN", "IMEI")]
+    alias: Annotated[str, Field(max_length=9), Change()] = ""
+    note: Annotated[str, Change()] = ""
+
+
+TYPED = ("type", "value", "alias")
+IMSI = "262010000000001"
+IMEI = next(v for n in range(10) if luhn(v := f"86111111111111{n}"))
+BAD_IMEI = IMEI[:-1] + str((int(IMEI[-1]) + 1) % 10)
+
+
+def subscribers(
+    *rows: tuple[str | None, ...], header: tuple[str, ...] = TYPED, first: int = 1, **settings: Any
+) -> Screened:
+    return Screen(Subscriber, header, Input(**settings))(chunk(*rows, first=first))
+
+
+def test_every_row_is_judged_by_the_form_its_type_names() -> None:
+    found = subscribers(
+        ("ICCID", GOOD["iccid"], "a"), ("IMSI", IMSI, "b"), ("MSISDN", "4917", "c"), ("IMEI", IMEI, "d")
+    )
+    assert found.rejected == []
+    assert found.fields.select(["value", "type"]).to_pylist() == [
+        {"value": GOOD["iccid"], "type": "ICCID"},
+        {"value": IMSI, "type": "IMSI"},
+        {"value": "4917", "type": "MSISDN"},
+        {"value": IMEI, "type": "IMEI"},
+    ]
+
+
+def test_a_type_is_told_in_any_letter_case_and_sent_as_listed() -> None:
+    found = subscribers(("\u200biccid ", GOOD["iccid"], "a"), ("Imsi", IMSI, "b"), ("IMSI", IMSI, "b"))
+    assert found.fields.column("type").to_pylist() == ["ICCID", "IMSI", "IMSI"]
+
+
+@pytest.mark.parametrize("word", ["SUPI", "ims", "\u0131msi", "I MSI", "IMSI,ICCID"])
+def test_a_bad_type_is_the_only_fault_of_its_row(word: str) -> None:
+    found = only_rejected(subscribers(("IMSI", IMSI, "a"), (word, "garbage", "a")))
+    assert found.code == "type_format"
+    assert found.reason == f'row 2, column "type": must be one of IMSI, ICCID, MSISDN, IMEI, is "{word}"'
+    assert found.key == "garbage"
+
+
+def test_a_blank_type_is_missing() -> None:
+    found = only_rejected(subscribers((" ", IMSI, "a")))
+    assert (found.code, found.reason) == ("type_missing", 'row 1, column "type": is empty; fill it in')
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "code", "words"),
+    [
+        ("ICCID", "8935", "iccid_format", 'must be 19 or 20 digits for ICCID, is "8935"'),
+        ("imsi", "1" * 16, "imsi_format", "must be 6 to 15 digits for IMSI, is "),
+        ("IMSI", " ", "value_missing", "is empty; fill it in"),
+        ("IMSI", None, "value_missing", "is empty; fill it in"),
+        ("MSISDN", "+", "value_missing", "is empty; fill it in"),
+        ("ICCID", "8.93571E+18", "iccid_damaged", "scientific notation"),
+        ("MSISDN", "+4.91712E+11", "msisdn_damaged", "scientific notation"),
+        ("IMSI", "262010000000001.0", "imsi_damaged", "trailing .0"),
+        ("MSISDN", "+491712345.0", "msisdn_damaged", "trailing .0"),
+        ("ICCID", ROUNDED, "iccid_damaged", "digits after the 15th are zeros"),
+        ("ICCID", "898600B5012345678901", "iccid_hex", "hex letters"),
+        ("IMSI", "+262010000000001", "imsi_format", "must be 6 to 15 digits"),
+    ],
+)
+def test_a_fault_of_a_value_is_told_in_the_words_of_its_form(
+    word: str, value: str | None, code: str, words: str
+) -> None:
+    rows = (("ICCID", GOOD["iccid"], "a"), ("IMSI", IMSI, "a"), (word, value, "a"))
+    found = only_rejected(subscribers(*rows, first=4))
+    assert found.code == code
+    assert found.reason.startswith('row 6, column "value": ')
+    assert words in found.reason
+
+
+@pytest.mark.parametrize("value", ["+4917", "4917", " +49 17\u00a0", "'+49-17", '="+4917"', "+ 4917"])
+def test_a_prefix_of_the_writing_is_peeled_off_where_the_form_says_so(value: str) -> None:
+    found = subscribers(("MSISDN", value, "a"), ("IMSI", IMSI, "a"))
+    assert found.fields.column("value").to_pylist() == ["4917", IMSI]
+    assert subscribers((value, "a"), header=("msisdn", "alias")).fields.column("value").to_pylist() == [
+        "4917"
+    ]
+
+
+def test_a_column_named_by_its_type_is_judged_by_it() -> None:
+    found = subscribers((IMSI, "a"), ("x", "a"), header=("IMSI", "alias"))
+    assert found.fields.to_pylist() == [{"value": IMSI, "type": "IMSI", "alias": "a", "note": ""}]
+    assert only_rejected(found).reason == 'row 2, column "IMSI": must be 6 to 15 digits for IMSI, is "x"'
+
+
+def test_the_type_may_be_a_default_in_any_letter_case() -> None:
+    found = subscribers((IMSI, "a"), header=("value", "alias"), defaults={"type": "imsi"})
+    assert found.fields.column("type").to_pylist() == ["IMSI"]
+
+
+def test_a_default_type_that_is_none_is_told_before_any_row() -> None:
+    with pytest.raises(UsageError) as error:
+        subscribers((IMSI, "a"), header=("value", "alias"), defaults={"type": "SUPI"})
+    assert str(error.value) == ('[input] defaults.type: must be one of IMSI, ICCID, MSISDN, IMEI, is "SUPI"')
+
+
+def test_a_default_value_is_judged_by_the_type_that_all_rows_share() -> None:
+    with pytest.raises(UsageError, match=r"\[input\] defaults.value: must be 6 to 15 digits for IMSI"):
+        subscribers(("a",), header=("alias",), defaults={"type": "IMSI", "value": "x"})
+
+
+def test_a_default_value_needs_a_type_that_all_rows_share() -> None:
+    with pytest.raises(UsageError, match=r"\[input\] defaults.value: its form would differ"):
+        subscribers(("IMSI", "a"), header=("type", "alias"), defaults={"value": IMSI})
+
+
+def test_check_digits_are_counted_by_form() -> None:
+    rows = [("ICCID", GOOD["iccid"], "a"), ("ICCID", BAD_LUHN, "a"), ("IMEI", IMEI, "a"), ("IMSI", IMSI, "a")]
+    assert subscribers(*rows).check_digits == {"iccid": (1, 1), "imei": (1, 0)}
+    assert subscribers(rows[0], rows[1]).check_digits == {"iccid": (1, 1)}
+    assert subscribers(*rows, check_digits={"imei": "off"}).check_digits == {"iccid": (1, 1)}
+    alone = subscribers((IMEI, "a"), (BAD_IMEI, "a"), header=("imei", "alias"))
+    assert alone.check_digits == {"imei": (1, 1)}
+
+
+def test_check_digits_reject_the_form_the_job_file_names() -> None:
+    rows = [("ICCID", BAD_LUHN, "a"), ("IMEI", BAD_IMEI, "a"), ("IMSI", IMSI, "a")]
+    found = subscribers(*rows, check_digits={"imei": "reject"})
+    assert found.rows.to_pylist() == [0, 2]
+    assert only_rejected(found).code == "imei_check_digit"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("icid", "did you mean iccid?"),
+        ("value", "known are iccid, imsi, msisdn, imei, type, alias, note"),
+        ("imsi", "the field has no check digit; known are iccid, imei"),
+    ],
+)
+def test_check_digits_of_a_form_that_has_none_are_an_error(name: str, words: str) -> None:
+    with pytest.raises(UsageError) as error:
+        subscribers((IMSI, "a"), header=("imsi", "alias"), check_digits={name: "off"})
+    assert words in str(error.value)
+
+
+# ---------------------------------------------------------------- what a row changes
+
+
+def test_a_row_with_nothing_to_change_is_rejected() -> None:
+    found = subscribers(("IMSI", IMSI, "a"), ("IMSI", IMSI, " \u200b"), first=6)
+    assert only_rejected(found).code == "nothing_to_change"
+    assert only_rejected(found).reason == (
+        'row 7: nothing to change: column "alias" is blank, the file has no column for note'
+    )
+    assert found.rows.to_pylist() == [0]
+
+
+def test_one_change_is_enough() -> None:
+    header = (*TYPED, "note")
+    found = subscribers(
+        ("IMSI", IMSI, "", "n"), ("IMSI", IMSI, "a", ""), ("IMSI", IMSI, "", ""), header=header
+    )
+    assert found.rows.to_pylist() == [0, 1]
+    assert 'column "alias" is blank, column "note" is blank' in only_rejected(found).reason
+
+
+def test_a_default_change_changes_every_row() -> None:
+    found = subscribers((IMSI,), header=("imsi",), defaults={"alias": " fleet "})
+    assert found.fields.column("alias").to_pylist() == ["fleet"]
+
+
+def test_without_a_column_for_any_change_every_row_is_rejected() -> None:
+    found = subscribers((IMSI,), (IMSI,), header=("imsi",))
+    assert [no.code for no in found.rejected] == ["nothing_to_change"] * 2
+
+
+def test_a_change_that_does_not_hold_is_no_blank() -> None:
+    assert only_rejected(subscribers(("IMSI", IMSI, "x" * 10))).code == "alias_too_long"
+
+
+def test_nothing_to_change_is_told_after_the_other_faults_of_its_row() -> None:
+    found = only_rejected(subscribers(("IMSI", "x", "")))
+    assert found.code == "imsi_format"
+    assert found.reason.startswith(
+        'row 1, column "value": must be 6 to 15 digits for IMSI, is "x"; nothing to'
+    )
+
+
+# ---------------------------------------------------------------- what else names a SIM
+
+
+def test_further_columns_named_by_a_form_show_what_else_names_the_sim() -> None:
+    header = (*TYPED, "iccid", "x", "Msisdn")
+    found = subscribers(
+        ("IMSI", IMSI, "a", GOOD["iccid"] + "F", "?", "+4917"),
+        ("IMSI", "x", "a", GOOD["iccid"], "?", "4918"),
+        ("ICCID", GOOD["iccid"], "c", ROUNDED, "?", " "),
+        ("IMEI", IMEI, "d", None, "?", "+49 19"),
+        header=header,
+    )
+    assert found.names is not None
+    assert found.names.forms.to_pylist() == ["IMSI", "ICCID", "IMEI"]
+    iccids, msisdns = found.names.others
+    assert (iccids.form, iccids.rows.to_pylist()) == ("ICCID", [0])
+    assert iccids.fields.to_pylist() == [{"value": GOOD["iccid"], "type": "ICCID", "alias": "a", "note": ""}]
+    assert (msisdns.form, msisdns.rows.to_pylist()) == ("MSISDN", [0, 2])
+    assert msisdns.fields.column("value").to_pylist() == ["4917", "4919"]
+
+
+@pytest.mark.parametrize(
+    ("header", "columns", "others"),
+    [
+        (("iccid", "alias"), {}, None),
+        (("value", "type"), {}, None),
+        (("iccid", "alias"), {"value": "iccid"}, None),
+        (("value", "type", "imsi"), {}, ["IMSI"]),
+        (("iccid", "imsi"), {"value": "imsi"}, ["ICCID"]),
+    ],
+)
+def test_a_column_that_names_the_row_shows_nothing_besides(
+    header: tuple[str, ...], columns: dict[str, str], others: list[str] | None
+) -> None:
+    names = subscribers(("x",) * len(header), header=header, columns=columns).names
+    assert (names and [other.form for other in names.others]) == others
+
+
+def test_a_target_of_one_form_has_no_other_names() -> None:
+    assert screened(row()).names is None
+
+
+cells_of_any_form = st.one_of(
+    near(GOOD["iccid"]), near(IMSI), near(IMEI), st.from_regex(r"\+?[0-9]{3,16}", fullmatch=True)
+)
+any_type = st.one_of(
+    st.sampled_from(["IMSI", "ICCID", "MSISDN", "IMEI", "imsi", " Iccid\u00a0", "SUPI", "", None]),
+    st.text(max_size=5),
+)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(any_type, cells_of_any_form, st.sampled_from(["a", " ", None, "x" * 10])),
+        min_size=1,
+        max_size=8,
+    ),
+    modes=st.fixed_dictionaries(
+        {}, optional={name: st.sampled_from(["warn", "reject", "off"]) for name in ("iccid", "imei")}
+    ),
+)
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_a_column_of_mixed_types_is_judged_as_each_of_its_rows_alone(
+    rows: list[tuple[str | None, ...]], modes: dict[str, Any]
+) -> None:
+    screen = Screen(Subscriber, TYPED, Input(check_digits=modes))
+    together = screen(chunk(*rows))
+    alone = [screen(chunk(cells, first=1 + index)) for index, cells in enumerate(rows)]
+    assert together.fields.to_pylist() == [item for one in alone for item in one.fields.to_pylist()]
+    assert [(no.code, no.reason, no.key) for no in together.rejected] == [
+        (no.code, no.reason, no.key) for one in alone for no in one.rejected
+    ]
+    counted = [(name, counts) for one in alone for name, counts in one.check_digits.items()]
+    assert together.check_digits == {
+        name: tuple(map(sum, zip(*(counts for other, counts in counted if other == name), strict=True)))
+        for name, _ in counted
+    }
