@@ -6,7 +6,7 @@ groups `simlift.sources`, `simlift.targets`, `simlift.ledgers`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.model import (
         Batch,
         Chunk,
+        Completion,
         Exceptional,
         Fault,
         Reply,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         Settlement,
         Status,
         Tally,
+        Verdict,
     )
     from pipeline.pace import Pace
     from pipeline.settings import Endpoint, Limits
@@ -33,8 +35,13 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """One inventory file, read as a stream in bounded memory."""
+    """One inventory file, read as a stream in bounded memory; the class is called with the file's path.
 
+    The columns of key material are dropped as the file is read (headers.is_key_material). Raises
+    InventoryError when the file cannot be opened or has no readable header.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]]  #: the files that are its, by their names' ends: (".csv", ".txt")
     header: tuple[str, ...]  #: column names as they stood in the file (key material left out)
     bytes_total: int  #: size of the file in bytes, for progress (0: unknown)
 
@@ -92,6 +99,20 @@ class Target(Protocol):
         ...
 
 
+@runtime_checkable
+class CompletingTarget(Target, Protocol):
+    """A vendor that accepts now and finishes later: its replies hold tickets (Ruling.PROMISED)."""
+
+    async def poll(self, call: str, tickets: Sequence[str], http: Http) -> Mapping[str, Verdict] | Fault:
+        """Ask once what became of some tickets of one call; give a verdict by ticket.
+
+        With a `call` the question is for all of it, else there is a single ticket. PROMISED: not yet done;
+        UNKNOWN: no such ticket; a ticket left out has no word on it. A REFUSED fault of a `call` makes the
+        caller ask for its tickets one by one. Lets NoReply of `http` pass.
+        """
+        ...
+
+
 class Ledger(Protocol):
     """The only truth about a run: written before a batch is sent and after it is answered.
 
@@ -108,6 +129,10 @@ class Ledger(Protocol):
         """Make the verdicts of a claimed batch durable: final, or open to be sent again, or void."""
         ...
 
+    async def complete(self, completion: Completion) -> None:
+        """Make durable what became of promised items of a settled batch."""
+        ...
+
     async def record(self, rows: Sequence[Exceptional]) -> None:
         """Write down rows that were never sent (rejected, duplicate); a repeated position changes nothing."""
         ...
@@ -119,7 +144,15 @@ class Ledger(Protocol):
     def reopen(self, codes: Collection[str] = ()) -> int:
         """Open again what gave up or is in doubt, and what was refused with one of `codes`; count the rows.
 
-        Rows that ended in doubt stay in doubt. Durable on return.
+        Rows that ended in doubt stay in doubt. Tickets are given up: the rows are sent again. Durable on
+        return.
+        """
+        ...
+
+    def ask_again(self) -> int:
+        """Open again what ended in doubt with its ticket kept, to be asked after; count the rows.
+
+        Durable on return.
         """
         ...
 
@@ -137,6 +170,10 @@ class Ledger(Protocol):
 
     def open_rows(self) -> int:
         """Count the rows that have a record but no final status, and the items of unsettled claims."""
+        ...
+
+    def open_tickets(self) -> int:
+        """Count the open rows that hold a ticket."""
         ...
 
     def batches(self) -> int:

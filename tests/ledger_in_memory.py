@@ -57,6 +57,9 @@ class LedgerInMemory:
     def counts(self) -> Mapping[Status, int]:
         return {status: sum(row.status is status for row in self.rows) for status in Status}
 
+    def open_tickets(self) -> int:
+        return sum(row.status is None and row.ticket != "" for row in self.rows)
+
     def batches(self) -> int:
         return len({row.batch for row in self.rows if row.batch})
 

@@ -35,6 +35,11 @@ def batch_of(positions: Iterable[int], *, keys: list[str] | None = None, **facts
     return Batch(pa.RecordBatch.from_arrays(columns, names=list(ITEM_COLUMNS)), **facts)
 
 
+def promised(position: int, **facts: Any) -> Exceptional:
+    """Give a row that holds a ticket, open unless `status` says how it ended."""
+    return row(position, facts.pop("status", None), **({"ticket": f"t{position}", "call": "call"} | facts))
+
+
 def row(position: int, status: Status | None, **facts: Any) -> Exceptional:
     sent = status not in (Status.REJECTED, Status.DUPLICATE)
     common: dict[str, Any] = {"key": key_of(position), "code": "c", "reason": "r", "sends": int(sent)}

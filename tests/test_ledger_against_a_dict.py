@@ -10,15 +10,22 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from ledger_making import RECORD, batch_of, key_of, row
+from ledger_making import RECORD, batch_of, key_of, promised, row
 
 from pipeline.ledgers import outcomes
 from pipeline.ledgers.sqlite import SqliteLedger
-from pipeline.model import Batch, Exceptional, OpenRow, Settlement, Status
+from pipeline.model import Batch, Completion, Exceptional, OpenRow, Settlement, State, Status
 
 POSITIONS = range(1, 41)
+CELLS = st.sampled_from([(), ("a",), ('"', "")])
+AGAIN = (Status.GAVE_UP, Status.IN_DOUBT, Status.REFUSED)
 ENDINGS = (Status.CONFIRMED, Status.REFUSED, Status.GAVE_UP, Status.IN_DOUBT, Status.SUCCEEDED, None)
-STEPS = st.sampled_from(["claim"] * 3 + ["settle"] * 3 + ["void", "record", "take over", "reopen"])
+STEPS = st.sampled_from(
+    ["claim"] * 4
+    + ["settle"] * 4
+    + ["complete"] * 3
+    + ["void", "record", "take over", "open the file again", "try again", "ask again"]
+)
 MEMORY = Path("/dev/shm")  # noqa: S108 - only where it exists, to spare the disk thousands of syncs
 
 
@@ -31,9 +38,12 @@ class Known:
     under_way: dict[int, Batch] = field(default_factory=dict)
     claimed: int = 0
 
+    def flying(self) -> set[int]:
+        return {position for batch in self.under_way.values() for position in places(batch)}
+
     def free(self) -> dict[int, list[int]]:
         """Give the positions that may be claimed, by how often they were sent."""
-        flying = {position for batch in self.under_way.values() for position in places(batch)}
+        flying = self.flying()
         free: dict[int, list[int]] = {}
         for position in POSITIONS:
             known = self.rows.get(position)
@@ -56,11 +66,30 @@ class Known:
         for number, batch in sorted(self.under_way.items()):
             for p in places(batch):
                 before = self.rows.get(p, Exceptional(p, key_of(p), None, "", "", 0))
-                self.rows[p] = replace(before, sends=batch.sends + 1, batch=number, in_doubt=True)
+                self.rows[p] = replace(
+                    before, sends=batch.sends + 1, batch=number, in_doubt=True, ticket="", call=""
+                )
         self.under_way.clear()
 
     def open(self) -> dict[int, OpenRow]:
-        return {p: OpenRow(r.sends, r.in_doubt) for p, r in self.rows.items() if r.status is None}
+        left = {p: r for p, r in self.rows.items() if r.status is None}
+        return {
+            p: OpenRow(r.sends, r.in_doubt, r.ticket, r.call, r.batch if r.ticket else 0)
+            for p, r in left.items()
+        }
+
+    def tickets(self) -> dict[int, list[Exceptional]]:
+        """Give the rows that hold an open ticket, by batch."""
+        found: dict[int, list[Exceptional]] = {}
+        for p in sorted(self.rows.keys() - self.flying()):
+            if self.rows[p].status is None and self.rows[p].ticket:
+                found.setdefault(self.rows[p].batch, []).append(self.rows[p])
+        return found
+
+    def put(self, changed: Exceptional, batch: int) -> None:
+        before = self.rows.get(changed.position)
+        kept = changed.cells or (before.cells if before else ())
+        self.rows[changed.position] = replace(changed, batch=batch, cells=kept)
 
 
 def places(batch: Batch) -> list[int]:
@@ -85,17 +114,56 @@ async def settle(ledger: SqliteLedger, known: Known, data: st.DataObject) -> Non
     batch = known.under_way.pop(number)
     exceptional = []
     for position in places(batch):
-        before = known.rows.get(position)
-        if before is None and data.draw(st.booleans()):
+        fate = data.draw(st.sampled_from(["plain", "promised", "ended"]))
+        if fate == "plain" and position not in known.rows:
             known.plain[position] = number
             continue
-        status = data.draw(st.sampled_from(ENDINGS))
-        cells = data.draw(st.sampled_from([(), ("a",), ('"', "")]))
-        facts = {"sends": batch.sends + 1, "in_doubt": data.draw(st.booleans()), "cells": cells}
-        exceptional.append(row(position, status, **facts))
-        kept = cells or (before.cells if before else ())
-        known.rows[position] = replace(exceptional[-1], batch=number, cells=kept)
+        facts = {"sends": batch.sends + 1, "in_doubt": data.draw(st.booleans()), "cells": data.draw(CELLS)}
+        if fate == "promised":
+            exceptional.append(promised(position, call=data.draw(st.sampled_from(["", "call"])), **facts))
+        else:
+            exceptional.append(row(position, data.draw(st.sampled_from(ENDINGS)), **facts))
+        known.put(exceptional[-1], number)
     await ledger.settle(Settlement(number, tuple(exceptional)))
+
+
+async def complete(ledger: SqliteLedger, known: Known, data: st.DataObject) -> None:
+    tickets = known.tickets()
+    if not tickets:
+        return
+    number = data.draw(st.sampled_from(sorted(tickets)))
+    plain, exceptional = [], []
+    for asked in data.draw(st.lists(st.sampled_from(tickets[number]), min_size=1, unique=True)):
+        fate = data.draw(st.sampled_from(["plain", "in doubt, ticket kept", "ended"]))
+        if fate == "plain" and asked.sends == 1:
+            plain.append(asked.position)
+            del known.rows[asked.position]
+            known.plain[asked.position] = number
+            continue
+        if fate == "in doubt, ticket kept":
+            told = replace(asked, status=Status.IN_DOUBT, cells=data.draw(CELLS))
+        else:
+            status, cells = data.draw(st.sampled_from(ENDINGS)), data.draw(CELLS)
+            told = replace(asked, status=status, cells=cells, ticket="", call="")
+        exceptional.append(told)
+        known.put(told, number)
+    await ledger.complete(Completion(number, tuple(plain), tuple(exceptional)))
+
+
+def try_again(ledger: SqliteLedger, known: Known) -> None:
+    ended = {p: r for p, r in known.rows.items() if r.status in AGAIN}
+    assert ledger.reopen(["c"]) == len(ended)
+    for p, r in ended.items():
+        in_doubt = r.in_doubt or r.status is Status.IN_DOUBT
+        known.rows[p] = replace(r, status=None, in_doubt=in_doubt, ticket="", call="")
+
+
+def ask_again(ledger: SqliteLedger, known: Known) -> None:
+    kept = {p: r for p, r in known.rows.items() if r.status is Status.IN_DOUBT and r.ticket}
+    ledger.update_run(state=State.FINISHED)
+    assert ledger.ask_again() == len(kept)
+    assert ledger.run().state is (State.STOPPED if kept else State.FINISHED)
+    known.rows |= {p: replace(r, status=None) for p, r in kept.items()}
 
 
 async def void(ledger: SqliteLedger, known: Known, data: st.DataObject) -> None:
@@ -125,23 +193,30 @@ def compare(ledger: SqliteLedger, known: Known) -> None:
     tallied = Counter((r.status, r.code) for r in known.rows.values() if r.status)
     assert {(t.status, t.code): t.rows for t in ledger.tally()} == tallied
     assert ledger.batches() == known.claimed
+    left = known.open()
+    assert ledger.open_tickets() == sum(each.ticket != "" for each in left.values())
+    assert ledger.open_rows() == len(left) + sum(len(batch) for batch in known.under_way.values())
     for position in POSITIONS:
         expected = final[position][2:] if position in final else None
-        found = [
-            (t.status, t.code, t.reason, t.sends, t.batch) for t in ledger.trace(key_of(position)) if t.status
-        ]
+        traced = ledger.trace(key_of(position))
+        found = [(t.status, t.code, t.reason, t.sends, t.batch) for t in traced if t.status]
         assert found == ([expected] if expected else [])
+        known_row = known.rows.get(position)
+        assert [t for t in traced if t.ticket] == ([known_row] if known_row and known_row.ticket else [])
 
 
 async def live(folder: Path, data: st.DataObject) -> None:
     """Live through a history, and compare at its end and at every taking over."""
     known = Known()
     ledger = SqliteLedger.create(folder, RECORD, inline=True)
-    steps = {"claim": claim, "settle": settle, "void": void, "record": record}
-    for step in [*data.draw(st.lists(STEPS, max_size=30)), "compare", "take over"]:
+    steps = {"claim": claim, "settle": settle, "void": void, "record": record, "complete": complete}
+    openings = {"try again": try_again, "ask again": ask_again}
+    for step in [*data.draw(st.lists(STEPS, max_size=40)), "compare", "take over"]:
         if step in steps:
             await steps[step](ledger, known, data)
-        elif step == "reopen":
+        elif step in openings:
+            openings[step](ledger, known)
+        elif step == "open the file again":
             ledger.close()
             ledger = SqliteLedger.open(folder, inline=True)
         elif step == "compare":

@@ -9,20 +9,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from ledger_making import RECORD, batch_of, row
+from ledger_making import RECORD, batch_of, key_of, row
 
 from pipeline.errors import LedgerError, UsageError
 from pipeline.ledgers.sqlite import SqliteLedger
-from pipeline.model import Settlement, Status
+from pipeline.model import OpenRow, Settlement, State, Status
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
 PRELUDE = """
 import asyncio, resource, sys
 from pathlib import Path
-from ledger_making import RECORD, batch_of, row
+from ledger_making import RECORD, batch_of, promised, row
 from pipeline.errors import SimliftError
 from pipeline.ledgers.sqlite import SqliteLedger
-from pipeline.model import Settlement, Status
+from pipeline.model import Completion, Settlement, Status
 folder = Path(sys.argv[1])
 """
 
@@ -76,6 +76,40 @@ asyncio.run(main())
     assert any(resume.open.get(start) for start in in_flight)
     assert ledger.counts()[Status.REFUSED] * 9 == ledger.counts()[Status.SUCCEEDED]
     ledger.close()
+
+
+def test_a_killed_process_keeps_every_ticket_and_every_promise_that_was_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    program = """
+async def work(ledger, first):
+    for start in range(first, 10**9, 40):
+        batch = await ledger.claim(batch_of(range(start, start + 10)))
+        await ledger.settle(Settlement(batch.id, tuple(map(promised, range(start, start + 10)))))
+        print("promised", batch.id, start, flush=True)
+        await ledger.complete(Completion(batch.id, tuple(range(start, start + 5))))
+        print("completed", batch.id, start, flush=True)
+async def main():
+    ledger = SqliteLedger.create(folder, RECORD)
+    await asyncio.gather(*(work(ledger, first) for first in (1, 11, 21, 31)))
+asyncio.run(main())
+"""
+    with subprocess.Popen(
+        python(program, folder), env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        lines = [process.stdout.readline() for _ in range(60)]
+        os.kill(process.pid, signal.SIGKILL)
+        lines += [line for line in process.stdout if line.endswith("\n")]
+    ledger = SqliteLedger.open(folder)
+    resume = ledger.take_over()
+    ledger.close()
+    words = [(word, int(batch), int(start)) for word, batch, start in map(str.split, lines)]
+    assert {word for word, _, _ in words} == {"promised", "completed"}
+    for word, batch, start in words:
+        if word == "completed":
+            assert set(range(start, start + 5)) <= set(resume.done)
+        for position in range(start + 5, start + 10):
+            assert resume.open[position] == OpenRow(1, False, f"t{position}", "call", batch)
 
 
 def test_a_second_process_is_refused_and_told_who_owns_the_run(tmp_path: Path) -> None:
@@ -192,7 +226,7 @@ def test_a_missing_run_is_a_usage_error(tmp_path: Path) -> None:
         (lambda path: path.write_bytes(b"this is no database" * 100), "file is not a database"),
         (lambda path: path.write_bytes(b""), "is not a simlift ledger"),
         (lambda path: _execute(path, "PRAGMA application_id = 5"), "is not a simlift ledger"),
-        (lambda path: _execute(path, "PRAGMA user_version = 7"), "has schema 7, this simlift knows 1"),
+        (lambda path: _execute(path, "PRAGMA user_version = 7"), "has schema 7, this simlift knows 2"),
     ],
 )
 def test_what_is_not_our_ledger_is_refused_in_one_line(
@@ -229,3 +263,81 @@ def test_a_folder_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be made: Not a directory"):
         SqliteLedger.create(tmp_path / "file" / "run", RECORD)
+
+
+async def old_ledger(folder: Path) -> None:
+    """Make a ledger as version 1 left it: a plain success, a refused row, an open one, a claim."""
+    ledger = SqliteLedger.create(folder, RECORD)
+    batch = await ledger.claim(batch_of([1, 2, 3]))
+    await ledger.settle(Settlement(batch.id, (row(2, Status.REFUSED, cells=("a", "b")), row(3, None))))
+    await ledger.claim(batch_of([4]))
+    ledger.close()
+    for change in (
+        "DROP INDEX row_ticket",
+        "ALTER TABLE row DROP COLUMN ticket",
+        "ALTER TABLE row DROP COLUMN call",
+        "PRAGMA user_version = 1",
+    ):
+        _execute(folder / "ledger.sqlite", change)
+
+
+def facts(path: Path) -> list[object]:
+    """Give the tables and indexes column by column, and the version."""
+    connection = sqlite3.connect(path)
+    told: list[object] = connection.execute(
+        "SELECT m.name, i.name, i.type FROM sqlite_master m, pragma_table_xinfo(m.name) i "
+        "UNION ALL SELECT type, name, sql FROM sqlite_master WHERE type = 'index'"
+    ).fetchall()
+    told += connection.execute("PRAGMA user_version").fetchall()
+    connection.close()
+    return told
+
+
+async def test_a_ledger_of_the_version_before_is_read_as_it_is(tmp_path: Path) -> None:
+    await old_ledger(tmp_path / "old")
+    before = (tmp_path / "old" / "ledger.sqlite").read_bytes()
+    reader = SqliteLedger.open(tmp_path / "old", read_only=True)
+    assert [(p, s) for part in reader.outcomes() for p, _, s, *_ in map(dict.values, part.to_pylist())] == [
+        (1, "succeeded"),
+        (2, "refused"),
+    ]
+    assert list(reader.exceptional(Status.REFUSED)) == [row(2, Status.REFUSED, cells=("a", "b"), batch=1)]
+    assert reader.trace(key_of(2)) == list(reader.exceptional(Status.REFUSED))
+    assert (reader.open_rows(), reader.open_tickets(), len(reader.tally())) == (2, 0, 1)
+    assert (tmp_path / "old" / "ledger.sqlite").read_bytes() == before
+
+
+async def test_a_ledger_of_the_version_before_becomes_one_of_ours_and_loses_nothing(tmp_path: Path) -> None:
+    await old_ledger(tmp_path / "old")
+    reader = SqliteLedger.open(tmp_path / "old", read_only=True)
+    SqliteLedger.create(tmp_path / "new", RECORD).close()
+    told = [*reader.exceptional(*Status), *reader.trace(key_of(3)), *reader.trace(key_of(1))]
+
+    ledger = SqliteLedger.open(tmp_path / "old")
+    assert facts(tmp_path / "old" / "ledger.sqlite") == facts(tmp_path / "new" / "ledger.sqlite")
+    for each in (ledger, reader):
+        assert [*each.exceptional(*Status), *each.trace(key_of(3)), *each.trace(key_of(1))] == told
+    resume = ledger.take_over()
+    assert (list(resume.done), resume.open) == ([1, 2], {3: OpenRow(1, False), 4: OpenRow(1, True)})
+    again = await ledger.claim(batch_of([3], sends=1))
+    await ledger.settle(Settlement(again.id, (row(3, None, sends=2, ticket="t"),)))
+    assert (ledger.open_tickets(), reader.open_tickets()) == (1, 1)
+    ledger.close()
+    SqliteLedger.open(tmp_path / "old").close()
+    assert ledger.run().state is State.RUNNING
+
+
+async def test_an_upgrade_that_fails_leaves_the_old_ledger_whole(tmp_path: Path) -> None:
+    await old_ledger(tmp_path / "old")
+    before = facts(tmp_path / "old" / "ledger.sqlite")
+    program = """
+from pipeline.ledgers import run_folder
+run_folder.SQL["schema 2 from 1"] += "INSERT INTO nowhere VALUES (1);"
+try:
+    SqliteLedger.open(folder)
+except SimliftError as error:
+    print(type(error).__name__, error)
+"""
+    assert "no such table: nowhere" in run_python(program, tmp_path / "old")
+    assert facts(tmp_path / "old" / "ledger.sqlite") == before
+    SqliteLedger.open(tmp_path / "old").close()

@@ -5,12 +5,21 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ledger_making import RECORD, batch_of, key_of, row
+from ledger_making import RECORD, batch_of, key_of, promised, row
 
 from pipeline.errors import LedgerError
 from pipeline.ledgers import outcomes
 from pipeline.ledgers.sqlite import SqliteLedger
-from pipeline.model import OUTCOME_COLUMNS, Exceptional, OpenRow, Settlement, State, Status, Tally
+from pipeline.model import (
+    OUTCOME_COLUMNS,
+    Completion,
+    Exceptional,
+    OpenRow,
+    Settlement,
+    State,
+    Status,
+    Tally,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -311,3 +320,199 @@ async def test_a_finished_run_with_rows_opened_again_is_no_longer_finished(tmp_p
     ledger.reopen()
     assert ledger.run().state is State.STOPPED
     ledger.close()
+
+
+# ---------------------------------------------------------------- promises
+
+
+async def promise(ledger: SqliteLedger, positions: range, *others: Exceptional, sends: int = 0) -> int:
+    """Have a batch accepted whose items are promised, but for `others`; give its id."""
+    batch = await ledger.claim(batch_of(positions, sends=sends))
+    told = {p: promised(p, sends=sends + 1) for p in positions} | {row.position: row for row in others}
+    await ledger.settle(Settlement(batch.id, tuple(told.values())))
+    return batch.id
+
+
+async def test_a_promised_item_has_no_outcome_until_its_promise_is_kept(ledger: SqliteLedger) -> None:
+    batch = await ledger.claim(batch_of([1, 2, 3]))
+    await ledger.settle(Settlement(batch.id, (promised(2), promised(3))))
+    assert [position for position, *_ in told(ledger)] == [1]
+    assert (ledger.counts()[Status.SUCCEEDED], ledger.open_rows(), ledger.open_tickets()) == (1, 2, 2)
+    assert ledger.trace(key_of(3)) == [promised(3, batch=1)]
+    await ledger.complete(Completion(batch.id, plain=(3,)))
+    assert [(position, status) for position, _, status, *_ in told(ledger)] == [
+        (1, "succeeded"),
+        (3, "succeeded"),
+    ]
+    assert (ledger.counts()[Status.SUCCEEDED], ledger.open_rows(), ledger.open_tickets()) == (2, 1, 1)
+    assert ledger.trace(key_of(3)) == [Exceptional(3, key_of(3), Status.SUCCEEDED, "", "", 1, 1)]
+
+
+async def test_a_promise_plainly_kept_leaves_nothing_of_its_own(ledger: SqliteLedger) -> None:
+    batch = await promise(ledger, range(1, 4))
+    assert told(ledger) == []
+    await ledger.complete(Completion(batch, plain=(1, 2, 3)))
+    assert ledger._writer
+    rows = ledger._writer.write_now(lambda connection: connection.execute("SELECT * FROM row").fetchall())
+    assert rows == []
+    assert told(ledger) == [(n, key_of(n), "succeeded", "", "", 1, batch) for n in (1, 2, 3)]
+    assert list(ledger.take_over().done) == [1, 2, 3]
+
+
+async def test_a_broken_promise_is_an_end_with_words_and_its_cells_are_kept(ledger: SqliteLedger) -> None:
+    batch = await promise(ledger, range(1, 4), promised(2, cells=("b",)))
+    ends = (row(1, Status.REFUSED, cells=("a",)), row(2, Status.REFUSED), row(3, None, in_doubt=True))
+    await ledger.complete(Completion(batch, exceptional=ends))
+    assert list(ledger.exceptional(Status.REFUSED)) == [
+        row(1, Status.REFUSED, cells=("a",), batch=batch),
+        row(2, Status.REFUSED, cells=("b",), batch=batch),
+    ]
+    assert ledger.open_tickets() == 0
+    assert ledger.take_over().open == {3: OpenRow(1, in_doubt=True)}
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        Completion(1, plain=(1, 77)),
+        Completion(1, plain=(1, 4)),
+        Completion(1, plain=(1, 5)),
+        Completion(1, plain=(1, 6)),
+        Completion(1, plain=(1, 7)),
+        Completion(1, plain=(1, 1)),
+        Completion(1, plain=(1,), exceptional=(row(1, Status.REFUSED),)),
+        Completion(1, plain=(1,), exceptional=(row(4, Status.REFUSED),)),
+        Completion(2, plain=(1,)),
+        Completion(9, plain=(1,)),
+        Completion(3, plain=(11,)),
+    ],
+    ids=[
+        "not claimed",
+        "a plain success",
+        "open without a ticket",
+        "ended",
+        "ended with its ticket kept",
+        "twice",
+        "both ways",
+        "a plain success refused",
+        "of another batch",
+        "of no batch",
+        "sent twice",
+    ],
+)
+async def test_completing_what_holds_no_fitting_ticket_changes_nothing(
+    ledger: SqliteLedger, completion: Completion
+) -> None:
+    batch = await ledger.claim(batch_of(range(1, 8)))
+    kept = (*map(promised, (1, 2, 3)), row(5, None), row(6, Status.REFUSED))
+    kept += (promised(7, status=Status.IN_DOUBT),)
+    await ledger.settle(Settlement(batch.id, kept))
+    await promise(ledger, range(8, 10))
+    await promise(ledger, range(11, 12), sends=1)
+    before = (told(ledger), ledger.counts(), ledger.take_over())
+    with pytest.raises(LedgerError, match=f"batch {completion.batch} has no open tickets for"):
+        await ledger.complete(completion)
+    assert (told(ledger), ledger.counts(), ledger.take_over()) == before
+    await ledger.complete(Completion(1, plain=(1,), exceptional=(row(3, Status.REFUSED),)))
+    await ledger.complete(Completion(3, exceptional=(row(11, Status.SUCCEEDED, sends=2),)))
+    assert ledger.counts()[Status.SUCCEEDED] == 3
+
+
+async def test_tickets_are_told_to_the_process_that_takes_over(ledger: SqliteLedger) -> None:
+    call = "ü-call"
+    batch = await ledger.claim(batch_of([1, 2, 3, 4]))
+    kept = (
+        promised(1, call=call),
+        promised(2, call=call, in_doubt=True),
+        promised(3, call=""),
+        row(4, None),
+    )
+    await ledger.settle(Settlement(batch.id, kept))
+    resume = ledger.take_over()
+    assert list(resume.done) == []
+    assert resume.open == {
+        1: OpenRow(1, False, "t1", call, batch.id),
+        2: OpenRow(1, True, "t2", call, batch.id),
+        3: OpenRow(1, False, "t3", "", batch.id),
+        4: OpenRow(1, False),
+    }
+    assert resume.open[1].call is resume.open[2].call
+    assert ledger.take_over() == resume
+
+
+async def test_a_row_that_is_sent_again_loses_its_ticket(ledger: SqliteLedger) -> None:
+    await promise(ledger, range(1, 4))
+    again = await ledger.claim(batch_of([1], sends=1))
+    await ledger.settle(Settlement(again.id, (row(1, None, sends=2),)))
+    void = await ledger.claim(batch_of([3], sends=1))
+    await ledger.settle(Settlement(void.id, void=True))
+    await ledger.claim(batch_of([2], sends=1))
+    assert ledger.take_over().open == {
+        1: OpenRow(2, in_doubt=False),
+        2: OpenRow(2, in_doubt=True),
+        3: OpenRow(1, in_doubt=False, ticket="t3", call="call", batch=1),
+    }
+    assert ledger.open_tickets() == 1
+
+
+async def test_what_ended_in_doubt_with_its_ticket_is_asked_after_again(ledger: SqliteLedger) -> None:
+    batch = await promise(ledger, range(1, 4))
+    ends = (
+        promised(1, status=Status.IN_DOUBT),
+        promised(2, status=Status.IN_DOUBT, in_doubt=True),
+        row(3, Status.IN_DOUBT),
+    )
+    await ledger.complete(Completion(batch, exceptional=ends))
+    ledger.update_run(state=State.FINISHED, exit_code=1)
+    assert (ledger.open_tickets(), ledger.counts()[Status.IN_DOUBT]) == (0, 3)
+    assert [found.ticket for found in ledger.exceptional(Status.IN_DOUBT)] == ["t1", "t2", ""]
+    assert ledger.ask_again() == 2
+    assert (ledger.open_tickets(), ledger.counts()[Status.IN_DOUBT]) == (2, 1)
+    assert ledger.take_over().open == {
+        1: OpenRow(1, False, "t1", "call", batch),
+        2: OpenRow(1, True, "t2", "call", batch),
+    }
+    run = ledger.run()
+    assert (run.state, run.exit_code, run.stop_reason) == (
+        State.STOPPED,
+        None,
+        "tickets are asked after again",
+    )
+    await ledger.complete(Completion(batch, plain=(1, 2)))
+    assert ledger.counts()[Status.SUCCEEDED] == 2
+
+
+async def test_a_finished_run_without_a_kept_ticket_stays_finished(ledger: SqliteLedger) -> None:
+    await ledger.record([row(1, Status.IN_DOUBT), row(2, Status.GAVE_UP)])
+    ledger.update_run(state=State.FINISHED)
+    assert ledger.ask_again() == 0
+    assert ledger.run().state is State.FINISHED
+
+
+async def test_rows_that_are_opened_to_be_sent_again_give_their_tickets_up(ledger: SqliteLedger) -> None:
+    batch = await promise(ledger, range(1, 3))
+    await ledger.complete(Completion(batch, exceptional=(promised(1, status=Status.IN_DOUBT),)))
+    assert ledger.reopen() == 1
+    assert ledger.take_over().open == {
+        1: OpenRow(1, in_doubt=True),
+        2: OpenRow(1, in_doubt=False, ticket="t2", call="call", batch=batch),
+    }
+    assert ledger.ask_again() == 0
+
+
+async def test_promises_kept_in_time_do_not_let_the_file_grow(tmp_path: Path) -> None:
+    ledger = SqliteLedger.create(tmp_path / "run", RECORD, inline=True)
+    pages = []
+    for first in range(1, 20_000, 1_000):
+        batch = await promise(ledger, range(first, first + 1_000))
+        await ledger.complete(Completion(batch, plain=tuple(range(first, first + 1_000))))
+        assert ledger._writer
+        pages.append(ledger._writer.write_now(_pages))
+    assert pages[-1] <= pages[0] + 5  # of 4,096 bytes; a thousand promised rows take some thirty
+    assert ledger.counts()[Status.SUCCEEDED] == 20_000
+    ledger.close()
+
+
+def _pages(connection: sqlite3.Connection) -> int:
+    ((pages,),) = connection.execute("PRAGMA page_count")
+    return int(pages)

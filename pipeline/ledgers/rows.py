@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
-_ROWS_PER_STATEMENT = 500  # of 10 values each, well below SQLite's 32,766
-_PLACES = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ROWS_PER_STATEMENT = 500  # of 12 values each, well below SQLite's 32,766
+_PLACES = f"({', '.join('?' * 12)})"
 
-Values = tuple[int, str, str | None, str, str, int, int, int, str | None, str | None]
+Values = tuple[int, str, str | None, str, str, int, int, int, str | None, str | None, str | None, str | None]
 
 
 def values_of(rows: Sequence[Exceptional], batch: int = 0) -> list[Values]:
@@ -36,6 +36,8 @@ def values_of(rows: Sequence[Exceptional], batch: int = 0) -> list[Values]:
             int(row.in_doubt),
             _json(row.cells),
             text(row.raw) if row.raw else None,
+            text(row.ticket) if row.ticket else None,
+            text(row.call) if row.call else None,
         )
         for row in rows
     ]
@@ -51,7 +53,7 @@ def insert(connection: sqlite3.Connection, statement: str, rows: Iterable[Values
 
 def row_of(values: tuple[Any, ...]) -> Exceptional:
     """Give the row back from its column values."""
-    position, key, status, code, reason, sends, batch, in_doubt, cells, raw = values
+    position, key, status, code, reason, sends, batch, in_doubt, cells, raw, ticket, call = values
     return Exceptional(
         position,
         key,
@@ -63,6 +65,8 @@ def row_of(values: tuple[Any, ...]) -> Exceptional:
         bool(in_doubt),
         tuple(json.loads(cells)) if cells else (),
         raw or "",
+        ticket or "",
+        call or "",
     )
 
 

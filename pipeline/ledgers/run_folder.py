@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAME = "ledger.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x53494D4C  # "SIML"
 _BUSY_TIMEOUT_S = 30
 
@@ -153,11 +153,13 @@ def _checked(path: Path, *, read_only: bool) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise explain(error, path) from error
     try:
-        _check_schema(connection, path)
+        version = _schema_of(connection, path)
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone stops at the drive's cache
+        if version == 1:
+            _upgrade_from_1(connection, read_only=read_only)
     except sqlite3.Error as error:
         connection.close()
         raise explain(error, path) from error
@@ -167,15 +169,27 @@ def _checked(path: Path, *, read_only: bool) -> sqlite3.Connection:
     return connection
 
 
-def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
+def _schema_of(connection: sqlite3.Connection, path: Path) -> int:
+    """Give the version of the tables. Raises LedgerError when we do not know it."""
     ((application,),) = connection.execute("PRAGMA application_id")
     ((version,),) = connection.execute("PRAGMA user_version")
     if application != _APPLICATION_ID:
         raise LedgerError(f"ledger {path}: is not a simlift ledger; check the path")
-    if version != SCHEMA_VERSION:
+    if not 1 <= version <= SCHEMA_VERSION:
         raise LedgerError(
             f"ledger {path}: has schema {version}, this simlift knows {SCHEMA_VERSION}; "
             "use the simlift that wrote it"
+        )
+    return int(version)
+
+
+def _upgrade_from_1(connection: sqlite3.Connection, *, read_only: bool) -> None:
+    """Add what version 1 lacks: in the file for its owner, in the reader's view of it for a reader."""
+    if read_only:
+        connection.execute(SQL["schema 1 as 2"])
+    else:
+        connection.executescript(
+            f"BEGIN IMMEDIATE;{SQL['schema 2 from 1']}PRAGMA user_version = {SCHEMA_VERSION};COMMIT"
         )
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipeline.model import Batch, ResumePoint, Settlement
+    from pipeline.model import Batch, Completion, ResumePoint, Settlement
 
 _CLAIMED, _SETTLED, _VOID = 0, 1, 2
 
@@ -93,6 +93,14 @@ class SqliteLedger:
         """Make the verdicts of a claimed batch durable. Raises LedgerError, also when it is not claimed."""
         await self._owner.write(partial(_settle, settlement))
 
+    async def complete(self, completion: Completion) -> None:
+        """Make durable what became of promised items of a settled batch.
+
+        Raises LedgerError, also when an item of it has no open ticket of that batch, or a plain one was sent
+        more than once; then nothing is changed.
+        """
+        await self._owner.write(partial(_complete, completion))
+
     async def record(self, never_sent: Sequence[Exceptional]) -> None:
         """Write down rows that were never sent; a position that has a record keeps it. Raises LedgerError."""
         await self._owner.write(partial(_record, never_sent))
@@ -104,6 +112,10 @@ class SqliteLedger:
     def reopen(self, codes: Collection[str] = ()) -> int:
         """Open the rows again that may yet succeed; give back how many. Raises LedgerError."""
         return self._owner.write_now(partial(_reopen, json.dumps(list(codes))))
+
+    def ask_again(self) -> int:
+        """Open the rows again that are in doubt with their ticket kept; count them. Raises LedgerError."""
+        return self._owner.write_now(_ask_again)
 
     def update_run(self, **facts: Any) -> None:
         """Change facts of the RunRecord by field name; durable on return. Raises LedgerError."""
@@ -143,6 +155,12 @@ class SqliteLedger:
         """Count open rows, and the items of unsettled claims."""
         with self._reading() as connection:
             ((count,),) = connection.execute(SQL["count open"])
+            return int(count)
+
+    def open_tickets(self) -> int:
+        """Count open rows that hold a ticket."""
+        with self._reading() as connection:
+            ((count,),) = connection.execute(SQL["count open tickets"])
             return int(count)
 
     def batches(self) -> int:
@@ -209,6 +227,22 @@ def _settle(settlement: Settlement, connection: sqlite3.Connection) -> None:
     rows.insert(connection, SQL["settle rows"], values)
 
 
+def _complete(completion: Completion, connection: sqlite3.Connection) -> None:
+    positions = [*completion.plain, *(row.position for row in completion.exceptional)]
+    facts = {
+        "batch": completion.batch,
+        "plain": len(completion.plain),
+        "items": len(positions),
+        "positions": json.dumps(positions),
+    }
+    if connection.execute(SQL["complete"], facts).rowcount != 1:
+        raise LedgerError(
+            f"batch {completion.batch} has no open tickets for what is said to be complete; resume the run"
+        )
+    connection.execute(SQL["drop plain rows"], facts)
+    rows.insert(connection, SQL["settle rows"], rows.values_of(completion.exceptional, completion.batch))
+
+
 def _record(never_sent: Sequence[Exceptional], connection: sqlite3.Connection) -> None:
     rows.insert(connection, SQL["record rows"], rows.values_of(never_sent))
 
@@ -217,7 +251,14 @@ def _reopen(codes: str, connection: sqlite3.Connection) -> int:
     """Open the rows and the run in one transaction: a finished run with open rows would never be resumed."""
     opened = connection.execute(SQL["reopen rows"], (codes,)).rowcount
     if opened:
-        connection.execute(SQL["reopen run"])
+        connection.execute(SQL["reopen run"], ("rows were opened again",))
+    return opened
+
+
+def _ask_again(connection: sqlite3.Connection) -> int:
+    opened = connection.execute(SQL["ask again"]).rowcount
+    if opened:
+        connection.execute(SQL["reopen run"], ("tickets are asked after again",))
     return opened
 
 

@@ -30,11 +30,22 @@ CREATE INDEX batch_first ON batch (first);
 CREATE TABLE row (
     position INTEGER PRIMARY KEY,
     key TEXT NOT NULL,
-    status TEXT,                    -- NULL: open, to be sent again
+    status TEXT,                    -- NULL: open, to be sent again or, with a ticket, to be asked after
     code TEXT NOT NULL, reason TEXT NOT NULL,
     sends INTEGER NOT NULL, batch INTEGER NOT NULL, in_doubt INTEGER NOT NULL,
-    cells TEXT, raw TEXT            -- JSON; NULL: none given
+    cells TEXT, raw TEXT,           -- JSON; NULL: none given
+    ticket TEXT, call TEXT          -- what the vendor promised, and in which call; NULL: no promise
 );
+CREATE INDEX row_ticket ON row (status) WHERE ticket IS NOT NULL;
+
+-- name: schema 2 from 1
+ALTER TABLE row ADD COLUMN ticket TEXT;
+ALTER TABLE row ADD COLUMN call TEXT;
+CREATE INDEX row_ticket ON row (status) WHERE ticket IS NOT NULL;
+
+-- name: schema 1 as 2
+-- For a reader, which may not change the file: a temporary view goes before the table of its name.
+CREATE TEMP VIEW row AS SELECT *, NULL AS ticket, NULL AS call FROM main.row;
 
 -- name: write run
 REPLACE INTO run VALUES (
@@ -54,32 +65,49 @@ VALUES (0, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?);
 UPDATE batch SET state = ?1, plain = CASE ?1 WHEN 1 THEN items - ?2 ELSE 0 END, settled_at = ?3
 WHERE id = ?4 AND state = 0;
 
+-- name: complete
+-- Of :positions, which all must hold an open ticket of the batch, the first :plain are plain successes.
+UPDATE batch SET plain = plain + :plain
+WHERE id = :batch AND state = 1 AND :items = (
+    SELECT count(DISTINCT position)
+    FROM json_each(:positions) AS asked CROSS JOIN row ON position = asked.value
+    WHERE batch = :batch AND status IS NULL AND ticket IS NOT NULL AND (sends = 1 OR asked.key >= :plain));
+
+-- name: drop plain rows
+DELETE FROM row WHERE position IN (SELECT value FROM json_each(:positions) WHERE key < :plain);
+
 -- name: record rows
-INSERT OR IGNORE INTO row (position, key, status, code, reason, sends, batch, in_doubt, cells, raw)
+INSERT OR IGNORE INTO row
+    (position, key, status, code, reason, sends, batch, in_doubt, cells, raw, ticket, call)
 VALUES {rows};
 
 -- name: settle rows
-INSERT INTO row (position, key, status, code, reason, sends, batch, in_doubt, cells, raw)
+INSERT INTO row (position, key, status, code, reason, sends, batch, in_doubt, cells, raw, ticket, call)
 VALUES {rows}
 ON CONFLICT (position) DO UPDATE SET
     key = excluded.key, status = excluded.status, code = excluded.code, reason = excluded.reason,
     sends = excluded.sends, batch = excluded.batch, in_doubt = excluded.in_doubt,
-    cells = coalesce(excluded.cells, cells), raw = coalesce(excluded.raw, raw);
+    cells = coalesce(excluded.cells, cells), raw = coalesce(excluded.raw, raw),
+    ticket = excluded.ticket, call = excluded.call;
 
 -- name: lost rows
-INSERT INTO row (position, key, status, code, reason, sends, batch, in_doubt, cells, raw)
+INSERT INTO row (position, key, status, code, reason, sends, batch, in_doubt, cells, raw, ticket, call)
 VALUES {rows}
 ON CONFLICT (position) DO UPDATE SET
-    sends = excluded.sends, batch = excluded.batch, in_doubt = excluded.in_doubt
+    sends = excluded.sends, batch = excluded.batch, in_doubt = excluded.in_doubt,
+    ticket = NULL, call = NULL
 WHERE status IS NULL;
 
 -- name: reopen rows
-UPDATE row SET status = NULL, in_doubt = in_doubt OR status = 'in_doubt'
+UPDATE row SET status = NULL, in_doubt = in_doubt OR status = 'in_doubt', ticket = NULL, call = NULL
 WHERE status IN ('gave_up', 'in_doubt')
    OR status = 'refused' AND code IN (SELECT value FROM json_each(?));
 
+-- name: ask again
+UPDATE row SET status = NULL WHERE status = 'in_doubt' AND ticket IS NOT NULL;
+
 -- name: reopen run
-UPDATE run SET state = 'stopped', exit_code = NULL, stop_reason = 'rows were opened again';
+UPDATE run SET state = 'stopped', exit_code = NULL, stop_reason = ?;
 
 -- name: claimed batches
 SELECT id, sends, items, first, last, positions, keys FROM batch WHERE state = 0 ORDER BY id;
@@ -94,7 +122,9 @@ SELECT first, last, positions FROM batch WHERE state = 1 AND plain > 0;
 SELECT position FROM row WHERE status IS NOT NULL;
 
 -- name: open rows
-SELECT position, sends, in_doubt FROM row WHERE status IS NULL;
+-- The batch is told of tickets only: rows without one are grouped by what they went through.
+SELECT position, sends, in_doubt, coalesce(ticket, ''), coalesce(call, ''), iif(ticket IS NULL, 0, batch)
+FROM row WHERE status IS NULL;
 
 -- name: count plain
 SELECT coalesce(sum(plain), 0) FROM batch;
@@ -106,6 +136,9 @@ SELECT status, count(*) FROM row WHERE status IS NOT NULL GROUP BY status;
 SELECT (SELECT count(*) FROM row WHERE status IS NULL)
      + (SELECT coalesce(sum(items), 0) FROM batch WHERE state = 0);
 
+-- name: count open tickets
+SELECT count(*) FROM row WHERE status IS NULL AND ticket IS NOT NULL;
+
 -- name: count batches
 SELECT coalesce(max(id), 0) FROM batch;
 
@@ -115,11 +148,11 @@ SELECT status, code, count(*), min(position), reason FROM row
 WHERE status IS NOT NULL GROUP BY status, code ORDER BY 3 DESC, status, code;
 
 -- name: rows of statuses
-SELECT position, key, status, code, reason, sends, batch, in_doubt, cells, raw FROM row
+SELECT position, key, status, code, reason, sends, batch, in_doubt, cells, raw, ticket, call FROM row
 WHERE status IN (SELECT value FROM json_each(?)) ORDER BY position;
 
 -- name: rows of key
-SELECT position, key, status, code, reason, sends, batch, in_doubt, cells, raw FROM row
+SELECT position, key, status, code, reason, sends, batch, in_doubt, cells, raw, ticket, call FROM row
 WHERE key = ?;
 
 -- name: batches of key

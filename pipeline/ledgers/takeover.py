@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.ledgers.rows import Values
 
+_NOTHING = (None, None, None, None)  # cells, raw, ticket, call
 _WHY_OPEN = "sent, and the process ended before the answer was written down"
 
 
@@ -29,9 +30,10 @@ def take_over(connection: sqlite3.Connection) -> ResumePoint:
     done = _done(connection)
     insert(connection, SQL["lost rows"], list(_lost(connection, done)))
     connection.execute(SQL["lose claims"])
+    calls: dict[str, str] = {}  # one string a call, not one a ticket
     left = {
-        position: OpenRow(sends, bool(in_doubt))
-        for position, sends, in_doubt in connection.execute(SQL["open rows"])
+        position: OpenRow(sends, bool(in_doubt), ticket, calls.setdefault(call, call), batch)
+        for position, sends, in_doubt, ticket, call, batch in connection.execute(SQL["open rows"])
     }
     return ResumePoint(done, left)
 
@@ -59,4 +61,4 @@ def _lost(connection: sqlite3.Connection, done: BitMap) -> Iterator[Values]:
         )
         for position, key in pairs:
             if position not in done:
-                yield (position, key, None, "", _WHY_OPEN, sends + 1, batch, 1, None, None)
+                yield (position, key, None, "", _WHY_OPEN, sends + 1, batch, 1, *_NOTHING)
