@@ -31,6 +31,7 @@ class History(NamedTuple):
     in_doubt: bool
     most_items: int
     recorded: bool
+    forgotten: bool
 
 
 @dataclass(slots=True)
@@ -59,7 +60,9 @@ class Backlog:
         `recorded` says that they have rows of their own in the ledger.
         """
         items = batch.items.take(pa.array(again.indices, pa.int64()))
-        history = History(again.sends, again.tries, again.in_doubt, again.most_items, recorded)
+        history = History(
+            again.sends, again.tries, again.in_doubt, again.most_items, recorded, again.forgotten
+        )
         insort(self._pieces[history], _Piece(now + again.wait_s, items), key=_ready_at)
         self.items += items.num_rows
 

@@ -6,6 +6,7 @@ One portion is being used while the next one is being made, never more: a slow v
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,14 @@ class Feed:
         self._turn = asyncio.Lock()
         self.exhausted = False
 
-    async def take(self) -> Batch | None:
-        """Give the next fresh batch, or None when the inventory has been read to its end."""
+    async def take(self, until: float = math.inf) -> Batch | None:
+        """Give the next fresh batch, or None when the inventory has been read to its end.
+
+        None also when nothing was read by `until`, in seconds of the event loop.
+        """
         while not self._ready and not self.exhausted:
+            if until < math.inf and not await self._read_by(until):
+                return None
             async with self._turn:
                 if not self._ready and not self.exhausted:
                     await self._refill()
@@ -52,6 +58,15 @@ class Feed:
         close = getattr(self._portions, "close", None)
         if close is not None:
             await asyncio.get_running_loop().run_in_executor(self._executor, close)
+
+    async def _read_by(self, until: float) -> bool:
+        """Wait for the reading under way, which nobody's turn may hold up; tell whether it came in time."""
+        if self._arrived is None:
+            self._next = self._next or self._read()
+            patience_s = max(0.0, until - asyncio.get_running_loop().time())
+            done, _ = await asyncio.wait([self._next], timeout=patience_s)
+            return bool(done)
+        return True
 
     async def _refill(self) -> None:
         """Take in one portion. A taker cancelled on the way loses nothing: the next one goes on there."""

@@ -122,6 +122,7 @@ class Import:
         self._counts = {**ledger.counts(), Status.REJECTED: 0, Status.DUPLICATE: 0}
         self._batches_before = ledger.batches()
         self._never_sent: Counter[Status] = Counter()
+        self._findings: Counter[str] = Counter()
         self._rows_read = self._bytes_read = 0
         self._began = time.monotonic()
         self._signal = 0
@@ -171,6 +172,7 @@ class Import:
                     limits=limits,
                     batch_items=batch_items_of(todo.job, todo.target),
                     policy=todo.job.retry,
+                    completion=todo.job.completion,
                     rng=self._rng,
                     exists_is_good=todo.settings.on_exists == "ok",
                 )
@@ -186,6 +188,10 @@ class Import:
             await self.ledger.record(portion.exceptional)
             self._never_sent.update(row.status for row in portion.exceptional if row.status)
         self._rows_read, self._bytes_read = portion.rows_read, portion.bytes_read
+        for finding in portion.findings:
+            if not self._findings[finding.code]:
+                log.warning("finding", code=finding.code, first=finding.words)
+            self._findings[finding.code] += 1
 
     def stop(self, signal_number: int) -> None:
         """Take no new batch, let those in flight be answered for a while, then end as interrupted."""
@@ -218,7 +224,8 @@ class Import:
             in_flight=pool.in_flight if pool else 0,
             waiting=pool.waiting if pool else 0,
             elapsed_s=time.monotonic() - self._began,
-            holding=self._pace.holding() if self._pace else "",
+            holding=(self._pace.holding() if self._pace else "") or (pool.only_waits() if pool else ""),
+            open_tickets=pool.open_tickets if pool else 0,
         )
 
     def _close_books(self, state: State, reason: str) -> RunRecord:
@@ -232,7 +239,9 @@ class Import:
                 f"{still_open} still open; keep the run folder and report this as a defect"
             )
         exit_code = self._exit_code(state, counts)
-        log.info("run ended", state=str(state), reason=reason, exit_code=exit_code)
+        log.info(
+            "run ended", state=str(state), reason=reason, exit_code=exit_code, findings=dict(self._findings)
+        )
         self.ledger.update_run(
             state=state,
             stop_reason=reason,

@@ -82,8 +82,12 @@ def line(snapshot: Snapshot, rows_per_s: float) -> str:
     return (
         f"{snapshot.elapsed_s:.0f}s rows={snapshot.settled} ({percent(snapshot.share)}) "
         f"batches={snapshot.batches} {rows_per_s:,.0f} rows/s eta={duration(eta_s(snapshot, rows_per_s))} "
-        f"in_flight={snapshot.in_flight} waiting={snapshot.waiting} {statuses}{holding}"
+        f"in_flight={snapshot.in_flight} waiting={snapshot.waiting} {_tickets(snapshot)}{statuses}{holding}"
     )
+
+
+def _tickets(snapshot: Snapshot) -> str:
+    return f"open_tickets={snapshot.open_tickets} " if snapshot.open_tickets else ""
 
 
 def panel(snapshot: Snapshot, rows_per_s: float) -> Group:
@@ -99,6 +103,7 @@ def panel(snapshot: Snapshot, rows_per_s: float) -> Group:
     flow = Text(
         f"{snapshot.batches:,} batches · {snapshot.requests:,} requests · {snapshot.in_flight} in flight · "
         f"{snapshot.waiting:,} rows wait to go again · {duration(snapshot.elapsed_s)} so far"
+        + (f" · the vendor has yet to finish {snapshot.open_tickets:,}" if snapshot.open_tickets else "")
     )
     counts = Text("  ").join(
         Text(

@@ -26,6 +26,8 @@ def reconcile(keys: Sequence[str], reply: Reply) -> Verdicts:
     What this relies on: a reply may be in any order, short, long, or name wrong keys, but it does not lose
     some entries and repeat as many others that bear no name. No count could ever show that.
     """
+    if reply.rest is not None:
+        return _by_name(keys, reply, reply.rest)
     return _all_alike(keys, reply) or _one_by_one(keys, reply)
 
 
@@ -38,6 +40,21 @@ def _all_alike(keys: Sequence[str], reply: Reply) -> Verdicts | None:
         return None
     verdict = answers[0].verdict
     return Verdicts(len(keys), {} if verdict == PLAIN_SUCCESS else dict.fromkeys(range(len(keys)), verdict))
+
+
+def _by_name(keys: Sequence[str], reply: Reply, rest: Verdict) -> Verdicts:
+    """Read a reply whose entries should all name their items; one that names none makes `rest` doubtful."""
+    index_of = {key: index for index, key in enumerate(keys)}
+    found = _sort_out(index_of, (), reply)
+    odd = _odd_names(found)
+    if found.unnamed:
+        odd.append(("reply_contradicts", f"entries that name no item: {len(found.unnamed)}"))
+    if odd and rest.ruling is not Ruling.OPEN:
+        rest = Verdict(Ruling.OPEN, *odd[0])
+    known = found.named | dict.fromkeys(found.disputed, _DISPUTED)
+    verdicts = {index: known.get(index, rest) for index in range(len(keys))}
+    exceptions = {index: verdict for index, verdict in verdicts.items() if verdict != PLAIN_SUCCESS}
+    return Verdicts(len(keys), exceptions, tuple(words for _, words in odd), reply.call)
 
 
 def _one_by_one(keys: Sequence[str], reply: Reply) -> Verdicts:
@@ -120,6 +137,18 @@ def _echoes(keys: Sequence[str], echo: Sequence[str] | None) -> bool:
     return echo is None or echo == keys or (len(echo) == len(keys) and set(echo) == set(keys))
 
 
+def _odd_names(found: _SortedOut) -> list[tuple[str, str]]:
+    """Say what is odd about the names in a reply, in counts."""
+    odd: list[tuple[str, str]] = []
+    if found.strangers:
+        odd.append(("reply_contradicts", f"entries that name an item that was not sent: {found.strangers}"))
+    if found.disputed:
+        odd.append(
+            ("reply_contradicts", f"items whose entries contradict one another: {len(found.disputed)}")
+        )
+    return odd
+
+
 def _oddities(keys: Sequence[str], reply: Reply, found: _SortedOut, *, echoes: bool) -> list[tuple[str, str]]:
     """Say what is odd about the reply, as code and words, the gravest first."""
     odd: list[tuple[str, str]] = []
@@ -127,12 +156,7 @@ def _oddities(keys: Sequence[str], reply: Reply, found: _SortedOut, *, echoes: b
         never_sent, missing = len(set(reply.echo).difference(keys)), len(set(keys).difference(reply.echo))
         counts = f"{len(reply.echo)} echoed, {never_sent} of them never sent, {missing} sent but not echoed"
         odd.append(("reply_contradicts", f"the echo is not the {len(keys)} items sent: {counts}"))
-    if found.strangers:
-        odd.append(("reply_contradicts", f"entries that name an item that was not sent: {found.strangers}"))
-    if found.disputed:
-        odd.append(
-            ("reply_contradicts", f"items whose entries contradict one another: {len(found.disputed)}")
-        )
+    odd += _odd_names(found)
     if len(reply.answers) != len(keys):
         code = "reply_short" if len(reply.answers) < len(keys) else "reply_long"
         odd.append((code, f"{len(reply.answers)} entries for {len(keys)} items"))

@@ -5,17 +5,21 @@ Pure: no clock, no sleep, no I/O; chance comes in as a number. The rules are DES
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.model import Again, Decision, Fault, FaultKind, Final, Ruling, Status, Verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pipeline.model import Batch, Verdict
     from pipeline.settings import Retry
+
+
+Settle = Callable[..., Decision]
 
 
 class Vendor(Enum):
@@ -53,6 +57,20 @@ def backoff_s(policy: Retry, tries: int, chance: float) -> float:
     return chance * min(policy.longest_wait_s, policy.first_wait_s * 2.0 ** min(tries, 60))
 
 
+def going_on(batch: Batch, indices: Iterable[int], wait_s: float, **changes: Any) -> Again:
+    """Send items again after `wait_s`, with the history they have after this send, but for `changes`."""
+    again = Again(
+        tuple(indices),
+        wait_s,
+        in_doubt=batch.in_doubt,
+        sends=batch.sends + 1,
+        tries=batch.tries,
+        most_items=batch.most_items,
+        forgotten=batch.forgotten,
+    )
+    return replace(again, **changes)
+
+
 def _decide_fault(batch: Batch, fault: Fault, policy: Retry, *, chance: float, vendor: Vendor) -> Decision:
     everything = range(len(batch))
     match fault.kind:
@@ -66,7 +84,7 @@ def _decide_fault(batch: Batch, fault: Fault, policy: Retry, *, chance: float, v
             tries = batch.tries + (vendor is Vendor.THERE)
             if tries < policy.attempts:
                 return _try_all_again(batch, fault, policy, chance, tries)
-            final = _all_final(everything, _given_up(batch, fault.code, fault.reason))
+            final = all_final(everything, _given_up(batch, fault.code, fault.reason))
             hold_s = fault.retry_after_s or 0.0
             return Decision(final=final, hold_s=hold_s, pushed_back=True, sent=fault.reached)
         case FaultKind.LOST:
@@ -84,28 +102,14 @@ def _decide_fault(batch: Batch, fault: Fault, policy: Retry, *, chance: float, v
 
 def _smaller(batch: Batch, most_items: int) -> Decision:
     """Refused as a whole: all goes out again in smaller batches, which is progress and no try."""
-    again = Again(
-        tuple(range(len(batch))),
-        wait_s=0.0,
-        in_doubt=batch.in_doubt,
-        sends=batch.sends + 1,
-        tries=batch.tries,
-        most_items=most_items,
-    )
+    again = going_on(batch, range(len(batch)), 0.0, most_items=most_items)
     return Decision(again=(again,), void=True)
 
 
 def _try_all_again(batch: Batch, fault: Fault, policy: Retry, chance: float, tries: int) -> Decision:
     """Nothing was carried out: the claim is void, the shared pace waits, all goes out again as it was."""
     wait_s = max(backoff_s(policy, batch.tries, chance), fault.retry_after_s or 0.0)
-    again = Again(
-        tuple(range(len(batch))),
-        wait_s=wait_s,
-        in_doubt=batch.in_doubt,
-        sends=batch.sends + fault.reached,
-        tries=tries,
-        most_items=batch.most_items,
-    )
+    again = going_on(batch, range(len(batch)), wait_s, sends=batch.sends + fault.reached, tries=tries)
     return Decision(again=(again,), void=True, hold_s=wait_s, pushed_back=True)
 
 
@@ -113,24 +117,49 @@ def _decide_verdicts(
     batch: Batch, verdicts: Verdicts, policy: Retry, *, chance: float, exists_is_good: bool
 ) -> Decision:
     final: dict[int, Final] = {}
-    passing: list[int] = []
-    still_open: list[int] = []
+    promised: dict[int, str] = {}
+    kinds: dict[Settle, list[int]] = {passing: [], _in_doubt: [], _untouched: []}
     for index, verdict in verdicts.exceptions.items():
         match verdict.ruling:
+            case Ruling.PROMISED if verdict.ticket:
+                promised[index] = verdict.ticket
             case Ruling.PASSING:
-                passing.append(index)
-            case Ruling.OPEN:
-                still_open.append(index)
+                kinds[passing].append(index)
+            case Ruling.OPEN | Ruling.UNKNOWN | Ruling.PROMISED:  # a promise without a ticket says nothing
+                kinds[_in_doubt].append(index)
+            case Ruling.UNTOUCHED:
+                kinds[_untouched].append(index)
             case _:
                 final[index] = _final(batch, verdict, exists_is_good=exists_is_good)
+    if len(kinds[_untouched]) == len(batch):  # for whose sake? A batch that does not shrink would never end
+        kinds[_in_doubt], kinds[_untouched] = kinds[_untouched], []
+    rest = settled(batch, verdicts.exceptions, kinds, policy, chance)
+    return replace(
+        rest,
+        final=final | dict(rest.final),
+        promised=promised,
+        call=verdicts.call,
+        pushed_back=bool(kinds[passing]),
+    )
+
+
+def settled(
+    batch: Batch,
+    verdicts: Mapping[int, Verdict],
+    kinds: Mapping[Settle, Sequence[int]],
+    policy: Retry,
+    chance: float,
+) -> Decision:
+    """Decide for each kind of verdict as one, and give every item that ends the words said of it."""
+    final: dict[int, Final] = {}
     again: list[Again] = []
-    for indices, settle in ((passing, _passing), (still_open, _in_doubt)):
+    for settle, indices in kinds.items():
         if indices:
-            words = verdicts.exceptions[indices[0]]
+            words = verdicts[indices[0]]
             part = settle(batch, indices, policy, chance, code=words.code, reason=words.reason)
-            final |= {i: _with_words(end, verdicts.exceptions[i]) for i, end in part.final.items()}
+            final |= {i: _with_words(end, verdicts[i]) for i, end in part.final.items()}
             again.extend(part.again)
-    return Decision(final=final, again=tuple(again), pushed_back=bool(passing))
+    return Decision(final=final, again=tuple(again))
 
 
 def _final(batch: Batch, verdict: Verdict, *, exists_is_good: bool) -> Final:
@@ -145,21 +174,14 @@ def _final(batch: Batch, verdict: Verdict, *, exists_is_good: bool) -> Final:
             return Final(Status.REFUSED, verdict.code, verdict.reason)
 
 
-def _passing(
+def passing(
     batch: Batch, indices: Sequence[int], policy: Retry, chance: float, *, code: str, reason: str
 ) -> Decision:
+    """Not carried out: again after a wait, within the attempts."""
     if batch.tries + 1 >= policy.attempts:
-        return Decision(final=_all_final(indices, _given_up(batch, code, reason)))
-    again = Again(
-        tuple(indices),
-        wait_s=backoff_s(policy, batch.tries, chance),
-        in_doubt=batch.in_doubt,
-        sends=batch.sends + 1,
-        tries=batch.tries + 1,
-        most_items=batch.most_items,
-        code=code,
-        reason=reason,
-    )
+        return Decision(final=all_final(indices, _given_up(batch, code, reason)))
+    wait_s = backoff_s(policy, batch.tries, chance)
+    again = going_on(batch, indices, wait_s, tries=batch.tries + 1, code=code, reason=reason)
     return Decision(again=(again,))
 
 
@@ -170,18 +192,17 @@ def _in_doubt(
     shrinks = len(batch) > 1
     tries = batch.tries if shrinks else batch.tries + 1
     if tries >= policy.attempts:
-        return Decision(final=_all_final(indices, Final(Status.IN_DOUBT, code, reason)))
-    again = Again(
-        tuple(indices),
-        wait_s=policy.settle_s + backoff_s(policy, batch.tries, chance),
-        in_doubt=True,
-        sends=batch.sends + 1,
-        tries=tries,
-        most_items=_half(batch),
-        code=code,
-        reason=reason,
-    )
-    return Decision(again=(again,))
+        return Decision(final=all_final(indices, Final(Status.IN_DOUBT, code, reason)))
+    wait_s = policy.settle_s + backoff_s(policy, batch.tries, chance)
+    more = {"in_doubt": True, "tries": tries, "most_items": _half(batch), "code": code, "reason": reason}
+    return Decision(again=(going_on(batch, indices, wait_s, **more),))
+
+
+def _untouched(
+    batch: Batch, indices: Sequence[int], _policy: Retry, _chance: float, *, code: str, reason: str
+) -> Decision:
+    """Refused for the sake of others, which now stay away: progress, so at once and no try."""
+    return Decision(again=(going_on(batch, indices, 0.0, code=code, reason=reason),))
 
 
 def _given_up(batch: Batch, code: str, reason: str) -> Final:
@@ -189,7 +210,8 @@ def _given_up(batch: Batch, code: str, reason: str) -> Final:
     return Final(Status.IN_DOUBT if batch.in_doubt else Status.GAVE_UP, code, reason)
 
 
-def _all_final(indices: Sequence[int], final: Final) -> dict[int, Final]:
+def all_final(indices: Sequence[int], final: Final) -> dict[int, Final]:
+    """Let several items end alike."""
     return dict.fromkeys(indices, final)
 
 

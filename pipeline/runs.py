@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import UsageError
 from pipeline.importer import Import, Work, open_target, produce
 from pipeline.inventory import open_inventory
-from pipeline.model import RunRecord, State
+from pipeline.model import STILL_OPEN, RunRecord, State
 from pipeline.plugins import installed
 from pipeline.settings import job_from, nearest
 
@@ -98,13 +98,17 @@ def start(paths: Sequence[Path], job: Job, runs: Path, run_id: str) -> Import:
 def go_on(folder: Path, *, paths: Sequence[Path] | None = None, job: Job | None = None) -> Import:
     """Go on with a run after a crash or a stop; a finished one needs nothing but its reports.
 
+    Without `paths` (`resume`) the vendor is also asked again about what it had not finished in time.
     Raises UsageError when the inventory is no longer the same or cannot be read, or another process owns
     the run.
     """
     with _closed_on_error(open_ledger(folder)) as ledger:
-        if ledger.run().state is State.FINISHED and paths is None:
+        to_ask = paths is None and any(tally.code == STILL_OPEN for tally in ledger.tally())
+        if ledger.run().state is State.FINISHED and paths is None and not to_ask:
             return Import(ledger)
         inventory, job = _as_before(ledger.run(), paths, job)
+        if to_ask:
+            ledger.ask_again()
         if ledger.run().state is State.FINISHED:
             return Import(ledger)
         return _take_up(ledger, inventory, job)

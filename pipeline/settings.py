@@ -75,10 +75,12 @@ Secret = Annotated[SecretStr, BeforeValidator(_resolve)]
 class Endpoint(Table):
     """What every [target] table holds; a target's own model adds its keys."""
 
-    kind: str
-    base_url: str
-    allow_http: bool = False
-    on_exists: Literal["refused", "ok"] = "refused"
+    kind: str = Field(description="the target's name")
+    base_url: str = Field(description="the vendor's address")
+    allow_http: bool = Field(default=False, description="send secrets in clear text to other machines")
+    on_exists: Literal["refused", "ok"] = Field(
+        default="refused", description="what an item ends in that the vendor had before"
+    )
 
     @model_validator(mode="after")
     def _is_safe(self) -> Self:
@@ -125,6 +127,15 @@ class Retry(Table):
     settle_s: float = Field(default=5, ge=0)
 
 
+class Completion(Table):
+    """[completion]: how a vendor that finishes later is asked what became of what it accepted."""
+
+    first_poll_s: float = Field(default=2, gt=0)
+    longest_poll_s: float = Field(default=60, gt=0)
+    give_up_s: float = Field(default=3600, gt=0)
+    most_open: int = Field(default=100_000, ge=1)
+
+
 class Input(Table):
     """[input]: how the inventory's columns become the target's fields."""
 
@@ -139,6 +150,7 @@ class Job(Table):
     target: dict[str, Any]
     limits: Limits = Limits()
     retry: Retry = Retry()
+    completion: Completion = Completion()
     input: Input = Input()
     _where: str = PrivateAttr(default="job file")
 

@@ -1,4 +1,4 @@
-"""Decision → Settlement: which rows of a sent batch need a word of their own in the ledger. Pure."""
+"""Decision → Settlement or Completion: which rows need a word of their own in the ledger. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.model import Exceptional, Settlement, Status
+from pipeline.model import Completion, Exceptional, Final, Settlement, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipeline.model import Batch, Decision
+
+_PLAIN = Final(Status.SUCCEEDED)
 
 
 def settlement_of(batch: Batch, decision: Decision) -> Settlement:
@@ -20,11 +24,28 @@ def settlement_of(batch: Batch, decision: Decision) -> Settlement:
     """
     if decision.void:
         return Settlement(batch.id, void=True)
-    plain = batch.sends == 0 and not batch.recorded
-    going_on = {index: again for again in decision.again for index in again.indices}
-    indices = sorted({*decision.final, *going_on}) if plain else list(range(len(batch)))
+    spoken_of = {*decision.final, *decision.promised}.union(*(again.indices for again in decision.again))
+    indices = sorted(spoken_of) if _plain(batch) else list(range(len(batch)))
+    return Settlement(batch.id, _rows(batch, decision, indices))
+
+
+def completion_of(batch: Batch, decision: Decision) -> Completion:
+    """Write what became of promised items as the ledger keeps it; what the decision leaves out stays open."""
+    plain = [index for index, final in decision.final.items() if final == _PLAIN] if _plain(batch) else []
+    others = {*decision.final}.union(*(again.indices for again in decision.again)).difference(plain)
+    positions = batch.items.column("position").take(np.asarray(plain, np.int64)).to_pylist()
+    return Completion(batch.id, tuple(positions), _rows(batch, decision, sorted(others)))
+
+
+def _plain(batch: Batch) -> bool:
+    """Tell whether a success of these items needs no row: it is their first send, and they have none yet."""
+    return batch.sends == 0 and not batch.recorded
+
+
+def _rows(batch: Batch, decision: Decision, indices: Sequence[int]) -> tuple[Exceptional, ...]:
     if not indices:
-        return Settlement(batch.id)
+        return ()
+    going_on = {index: again for again in decision.again for index in again.indices}
     taken = batch.items.take(np.asarray(indices, np.int64))
     positions, keys = taken.column("position").to_pylist(), taken.column("key").to_pylist()
     bad = [i for i in indices if i in decision.final and not decision.final[i].status.good]
@@ -32,17 +53,20 @@ def settlement_of(batch: Batch, decision: Decision) -> Settlement:
     rows = []
     for index, position, key in zip(indices, positions, keys, strict=True):
         final, again = decision.final.get(index), going_on.get(index)
+        ticket = decision.promised.get(index, "")
         rows.append(
             Exceptional(
                 position,
                 key,
-                status=final.status if final else None if again else Status.SUCCEEDED,
+                status=final.status if final else None if again or ticket else Status.SUCCEEDED,
                 code=final.code if final else again.code if again else "",
                 reason=final.reason if final else again.reason if again else "",
                 sends=batch.sends + decision.sent,
                 batch=batch.id,
                 in_doubt=again.in_doubt if again else batch.in_doubt,
                 cells=cells.get(index, ()),
+                ticket=ticket,
+                call=decision.call if ticket else "",
             )
         )
-    return Settlement(batch.id, tuple(rows))
+    return tuple(rows)

@@ -1,7 +1,7 @@
 """The loop of one worker, many times over: take, claim, pace, send, reconcile, decide, settle.
 
-Workers pull; nothing is pushed at them. A decision is made without I/O and then acted upon; a settlement
-is shielded, and whatever slips through a crash is found again by its claim.
+Workers pull; nothing is pushed at them. What a vendor only promises is asked after in between, question and
+send taking turns. A settlement is shielded, and whatever slips through a crash is found by its claim.
 """
 
 from __future__ import annotations
@@ -15,28 +15,27 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pipeline.backlog import Backlog
-from pipeline.batch_size import BatchSize
-from pipeline.breaker import Breaker
-from pipeline.concurrency import Concurrency
+from pipeline.completion import decide_promised, to_ask_singly
+from pipeline.contracts import CompletingTarget
 from pipeline.errors import InventoryError, NoReply
-from pipeline.model import Again, Fault, FaultKind, State, Status, Verdicts
+from pipeline.model import Again, Batch, Fault, FaultKind, State, Status, Verdicts
+from pipeline.open_tickets import OpenTickets, Question
 from pipeline.reconciler import reconcile
-from pipeline.retry import Vendor, decide
-from pipeline.settlement import settlement_of
-from pipeline.slots import Slots
-from pipeline.timed_http import TimedHttp
+from pipeline.retry import decide
+from pipeline.settlement import completion_of, settlement_of
+from pipeline.vendor_state import VendorState
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Iterable
 
     from pipeline.contracts import Http, Ledger, Target
     from pipeline.feed import Feed
-    from pipeline.model import Batch, Decision
+    from pipeline.model import Decision, Exceptional, Verdict
     from pipeline.pace import Pace
-    from pipeline.settings import Limits, Retry
+    from pipeline.settings import Completion, Limits, Retry
 
 BACKLOG_BATCHES = 64  # full batches' worth of items that may wait to go out again
-ALIKE_REFUSALS = 8  # single items refused in the same words, with nothing ever accepted: the trouble is ours
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +58,7 @@ class WorkerPool:
         limits: Limits,
         batch_items: int,
         policy: Retry,
+        completion: Completion,
         rng: random.Random,
         exists_is_good: bool = False,
     ) -> None:
@@ -71,16 +71,12 @@ class WorkerPool:
             batch_bytes=limits.batch_bytes,
             most_items=BACKLOG_BATCHES * batch_items,
         )
+        self._tickets = OpenTickets(completion)
+        self._vendor = VendorState(policy, rng, pace, concurrency=limits.concurrency, batch_items=batch_items)
         self._changed = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
-        self._refused_alone: Counter[str] = Counter()
-        self._size = BatchSize(batch_items)
-        self._found = Concurrency(limits.concurrency)
-        self._slots = Slots(self._found.limit)
-        self._breaker = Breaker(policy, rng)
-        self._lost_in_a_row = 0
-        self._accepted = False
-        self.in_flight = self.claimed = 0
+        self._asked_last = False
+        self._asking = self.in_flight = self.claimed = 0
         self.settled: Counter[Status] = Counter()
         self.state = State.RUNNING
         self.stop_reason = ""
@@ -101,14 +97,27 @@ class WorkerPool:
         """Count the items that wait to go out again."""
         return self._backlog.items
 
+    @property
+    def open_tickets(self) -> int:
+        """Count the items that the vendor has accepted and not finished."""
+        return self._tickets.items
+
+    def only_waits(self) -> str:
+        """Say in words that nothing is left but to wait for the vendor, or nothing."""
+        sending = self._backlog.items or self.in_flight > self._asking
+        if not (self._feed.exhausted and self._tickets.items) or sending:
+            return ""
+        wait_s = self._tickets.next_due() - asyncio.get_running_loop().time()
+        when = "asking" if self._asking or wait_s <= 0 else f"next question in {wait_s:.0f} s"
+        return f"only waiting for the vendor to finish {self._tickets.items:,} rows, {when}"
+
     def stop(self, state: State, reason: str) -> None:
         """Take no new batch; those in flight are still answered and settled. The first reason stays."""
         if self.state is State.RUNNING:
             self.state, self.stop_reason = state, self.stop_reason or reason
             log.warning("stopping", state=str(state), reason=reason)
         self._pace.close()
-        self._breaker.close()
-        self._slots.limit = self._concurrency  # whoever waits for one comes to see that the run stops
+        self._vendor.close()
         self._pulse()
 
     def abandon(self) -> None:
@@ -118,37 +127,54 @@ class WorkerPool:
 
     async def _work(self) -> None:
         while self.state is State.RUNNING:
-            async with self._slots.slot(), self._breaker.turn() as probe:
-                batch = await self._take()
-                if batch is None:
+            async with self._vendor.slots.slot(), self._vendor.breaker.turn() as probe:
+                work = await self._take()
+                if work is None:
                     return
+                asks = isinstance(work, Question)
+                self.in_flight, self._asking = self.in_flight + 1, self._asking + asks
                 try:
-                    await self._handle(batch, probe=probe)
+                    if isinstance(work, Question):
+                        await self._ask(work, probe=probe)
+                    else:
+                        await self._handle(work, probe=probe)
                 finally:
-                    self.in_flight -= 1
+                    self.in_flight, self._asking = self.in_flight - 1, self._asking - asks
                     self._pulse()
 
-    async def _take(self) -> Batch | None:
-        """Give the next batch to send: ready ones of the backlog before fresh ones."""
+    async def _take(self) -> Batch | Question | None:
+        """Give what to do next: questions in turn with sends, the backlog before what is fresh."""
         loop = asyncio.get_running_loop()
         while self.state is State.RUNNING:
-            eager = self._feed.exhausted or self._backlog.full
-            batch = self._backlog.take(loop.time(), eager=eager)
-            if batch is None and not eager:
-                batch = self._cut_to_size(await self._fresh())
-            if batch is not None and self.state is State.RUNNING:
-                self.in_flight += 1
-                return batch
-            if self._feed.exhausted and not self._backlog.items and not self.in_flight:
+            now = loop.time()
+            eager = self._feed.exhausted or self._backlog.full or self._tickets.full
+            work: Batch | Question | None = None if self._asked_last else self._tickets.take(now)
+            work = work or self._backlog.take(now, eager=eager)
+            if work is None and not eager:
+                work = self._cut_to_size(await self._fresh())
+            work = work or self._tickets.take(loop.time())
+            if isinstance(work, Batch) and work.promise is not None:
+                self._tickets.take_up(work, work.promise, loop.time())
+                continue
+            if work is not None and self.state is State.RUNNING:
+                self._asked_last = isinstance(work, Question)
+                return work
+            if self._done:
                 self._pulse()
                 return None
             if eager:
-                await self._change(self._backlog.next_ready())
+                await self._change(min(self._backlog.next_ready(), self._tickets.next_due()))
         return None
 
+    @property
+    def _done(self) -> bool:
+        left = self._backlog.items or self._tickets.items or self.in_flight
+        return self._feed.exhausted and not left
+
     async def _fresh(self) -> Batch | None:
+        """Give a fresh batch, unless there is a question to ask before one has been read."""
         try:
-            return await self._feed.take()
+            return await self._feed.take(until=self._tickets.next_due())
         except InventoryError as error:
             # What was read before is whole: it is sent to its end, and only then the run stops.
             self.stop_reason = str(error)
@@ -157,8 +183,8 @@ class WorkerPool:
 
     def _cut_to_size(self, batch: Batch | None) -> Batch | None:
         """Send no more at once than the vendor takes; the rest goes out as batches of its own."""
-        bound = self._size.bound
-        if batch is None or len(batch) <= bound:
+        bound = self._vendor.size.bound
+        if batch is None or batch.promise is not None or len(batch) <= bound:
             return batch
         rest = Again(
             tuple(range(bound, len(batch))),
@@ -173,25 +199,29 @@ class WorkerPool:
     async def _handle(self, batch: Batch, *, probe: bool) -> None:
         batch = await self._ledger.claim(batch)
         self.claimed += 1
-        timed = TimedHttp(self._http, self._found.opened)
+        timed = self._vendor.timed(self._http)
         outcome = await self._send(batch, timed)
-        self._learn(batch, outcome, probe=probe)
+        if stop := self._vendor.sent(batch, outcome, probe=probe):
+            self.stop(State.STOPPED, stop)
+        self._backlog.batch_items = self._vendor.size.bound
         decision = decide(
             batch,
             outcome,
             self._policy,
             chance=self._rng.random(),
-            vendor=self._vendor(),
-            most_items=self._size.bound,
+            vendor=self._vendor.health(),
+            most_items=self._vendor.size.bound,
             exists_is_good=self._exists_is_good,
         )
-        self._pace_by(timed, batch, outcome, decision)
+        fault = outcome if isinstance(outcome, Fault) else None
+        self._vendor.paced_by(timed, fault, pushed_back=decision.pushed_back, items=len(batch))
         settlement = settlement_of(batch, decision)
         await asyncio.shield(self._ledger.settle(settlement))
-        final = Counter(row.status for row in settlement.exceptional if row.status is not None)
-        if not settlement.void:
-            final[Status.SUCCEEDED] += len(batch) - len(settlement.exceptional)
-        self.settled.update(final)
+        plain = 0 if settlement.void else len(batch) - len(settlement.exceptional)
+        self._count(settlement.exceptional, plain)
+        if decision.promised:
+            now = asyncio.get_running_loop().time()
+            self._tickets.add(batch, decision.promised, decision.call, now)
         self._act(batch, decision)
 
     async def _send(self, batch: Batch, http: Http) -> Verdicts | Fault:
@@ -215,67 +245,67 @@ class WorkerPool:
             log.warning("odd reply", batch=batch.id, sends=batch.sends + 1, evidence=verdicts.evidence)
         return verdicts
 
-    def _pace_by(self, timed: TimedHttp, batch: Batch, outcome: Verdicts | Fault, decision: Decision) -> None:
-        """Let a round trip, or a push-back, move how many may be open and how fast they may follow."""
-        if not timed.sent:
-            return
-        # A small batch comes back sooner: that says nothing of the vendor's load.
-        whole = 2 * len(batch) >= self._size.bound
+    async def _ask(self, question: Question, *, probe: bool) -> None:
+        """Ask after promised items; what is still not done will be asked after again."""
+        timed = self._vendor.timed(self._http)
+        outcome = await self._poll(question, timed)
         fault = outcome if isinstance(outcome, Fault) else None
-        over_rate = fault is not None and fault.code == "http_429"
-        timeout = fault is not None and fault.code == "timeout"
-        self._found.closed(
-            asyncio.get_running_loop().time(),
-            round_trip_s=timed.round_trip_s if fault is None and whole else None,
-            pushed_back=decision.pushed_back or timeout,
-            over_rate=over_rate,
+        if stop := self._vendor.asked(fault, probe=probe):
+            self.stop(State.STOPPED, stop)
+        singly = to_ask_singly(question.tickets, outcome, call=question.call, last=question.last)
+        decision = decide_promised(
+            question.batch,
+            outcome,
+            self._policy,
+            tickets={i: ticket for i, ticket in question.tickets.items() if i not in singly},
+            call=question.promised.call,
+            chance=self._rng.random(),
+            vendor=self._vendor.health(),
+            last=question.last,
         )
-        self._slots.limit = self._found.limit if self.state is State.RUNNING else self._concurrency
-        self._pace.learn(self._found.rate_per_s)
+        self._vendor.paced_by(timed, fault, pushed_back=decision.pushed_back)
+        completion = completion_of(question.batch, decision)
+        if completion.plain or completion.exceptional:
+            await asyncio.shield(self._ledger.complete(completion))
+        self._count(completion.exceptional, len(completion.plain))
+        done = {*decision.final}.union(*(again.indices for again in decision.again))
+        self._tickets.answered(
+            question,
+            done,
+            asyncio.get_running_loop().time(),
+            singly=singly,
+            call_refused=bool(singly) and fault is not None and fault.kind is not FaultKind.LOST,
+        )
+        self._act(question.batch, decision)
 
-    def _vendor(self) -> Vendor:
-        if self._breaker.exhausted:
-            return Vendor.AWAY
-        return Vendor.FAILING if self._breaker.open else Vendor.THERE
+    async def _poll(self, question: Question, http: Http) -> dict[int, Verdict] | Fault:
+        """Put one question to the vendor; give the verdicts by index."""
+        if not isinstance(self._target, CompletingTarget):
+            raise TypeError(f"target {self._target.name} gives tickets and has no poll to ask after them")
+        try:
+            said = await self._target.poll(question.call, tuple(question.tickets.values()), http)
+        except NoReply as error:
+            said = error.fault
+        if isinstance(said, Fault):
+            log.warning(
+                "no answer to a question",
+                batch=question.batch.id,
+                kind=str(said.kind),
+                code=said.code,
+                reason=said.reason,
+            )
+            return said
+        return {index: said[ticket] for index, ticket in question.tickets.items() if ticket in said}
 
-    def _learn(self, batch: Batch, outcome: Verdicts | Fault, *, probe: bool) -> None:
-        """Take from one outcome what concerns all batches: is the vendor there, what size does it take."""
-        kind = outcome.kind if isinstance(outcome, Fault) else None
-        if kind is FaultKind.NOT_CARRIED_OUT and isinstance(outcome, Fault):
-            self._breaker.fault(outcome.retry_after_s, probe=probe)
-            return
-        if kind is FaultKind.WITHDRAWN:
-            return
-        self._breaker.close()
-        self._lost_in_a_row = self._lost_in_a_row + 1 if kind is FaultKind.LOST else 0
-        if self._lost_in_a_row >= BACKLOG_BATCHES + self._policy.attempts * self._concurrency:
-            self._stop_for(f"the vendor answered none of {self._lost_in_a_row} requests in a row", outcome)
-        elif kind is None:
-            self._size.accepted(len(batch))
-        elif kind is FaultKind.TOO_LARGE and isinstance(outcome, Fault):
-            self._size.refused(len(batch), outcome.reason)
-        elif kind is FaultKind.REFUSED:
-            self._learn_refusal(batch, outcome)
-        self._backlog.batch_items = self._size.bound
-
-    def _learn_refusal(self, batch: Batch, outcome: Verdicts | Fault) -> None:
-        """Blame the batch, its size or the whole run for a refusal that says nothing of its items."""
-        if len(batch) > 1:
-            self._size.suspect(len(batch))
-            return
-        self._size.culprit()
-        if isinstance(outcome, Fault) and not self._accepted:
-            self._refused_alone[outcome.code] += 1
-            if self._refused_alone[outcome.code] >= ALIKE_REFUSALS:
-                self._stop_for("the vendor refuses every item alike", outcome)
-
-    def _stop_for(self, why: str, outcome: Verdicts | Fault) -> None:
-        words = f", {outcome.code}: {outcome.reason}" if isinstance(outcome, Fault) else ""
-        self.stop(State.STOPPED, why + words)
+    def _count(self, rows: Iterable[Exceptional], plain: int) -> None:
+        final = Counter(row.status for row in rows if row.status is not None)
+        final[Status.SUCCEEDED] += plain
+        self.settled.update(final)
 
     def _act(self, batch: Batch, decision: Decision) -> None:
         now = asyncio.get_running_loop().time()
-        self._accepted = self._accepted or any(self.settled[status] for status in Status if status.good)
+        good = any(self.settled[status] for status in Status if status.good)
+        self._vendor.accepted = self._vendor.accepted or bool(decision.promised) or good
         recorded = batch.recorded or not decision.void
         for again in decision.again:
             self._backlog.add(batch, again, now, recorded=recorded)

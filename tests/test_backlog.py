@@ -34,8 +34,9 @@ def again(
     sends: int = 1,
     tries: int = 1,
     most_items: int = 0,
+    forgotten: bool = False,
 ) -> Again:
-    return Again(tuple(indices), wait_s, in_doubt, sends, tries, most_items)
+    return Again(tuple(indices), wait_s, in_doubt, sends, tries, most_items, forgotten=forgotten)
 
 
 def backlog(batch_items: int = 10, batch_bytes: int = 10_000, most_items: int = 50) -> Backlog:
@@ -60,14 +61,20 @@ def test_an_item_comes_out_when_its_time_has_come_and_not_before() -> None:
 def test_a_batch_comes_out_with_the_history_of_its_items_and_no_claim() -> None:
     waiting = backlog()
     waiting.add(
-        batch([1]), again([0], in_doubt=True, sends=4, tries=2, most_items=3), now=0.0, recorded=False
+        batch([1]),
+        again([0], in_doubt=True, sends=4, tries=2, most_items=3, forgotten=True),
+        now=0.0,
+        recorded=True,
     )
     found = waiting.take(0.0, eager=True)
     assert found is not None
     assert (found.id, found.sends, found.tries, found.in_doubt, found.most_items) == (0, 4, 2, True, 3)
+    assert (found.recorded, found.forgotten, found.promise) == (True, True, None)
 
 
-@pytest.mark.parametrize("other", [{"in_doubt": True}, {"sends": 2}, {"tries": 2}, {"most_items": 5}])
+@pytest.mark.parametrize(
+    "other", [{"in_doubt": True}, {"sends": 2}, {"tries": 2}, {"most_items": 5}, {"forgotten": True}]
+)
 def test_only_like_travels_with_like(other: dict[str, int]) -> None:
     waiting = backlog()
     waiting.add(batch([1]), again([0]), now=0.0, recorded=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ledger_making import batch_of
-from virtual_clock import run
+from virtual_clock import now, run
 
 from pipeline.errors import InventoryError
 from pipeline.feed import Feed
@@ -96,6 +97,42 @@ def test_an_inventory_without_batches_is_exhausted_at_once(executor: ThreadPoolE
         feed = Feed(iter([portion(), portion()]), nothing, executor)
         assert await feed.take() is None
         assert feed.exhausted
+
+    run(story())
+
+
+def test_who_has_something_better_to_do_waits_for_the_reading_no_longer_than_that(
+    executor: ThreadPoolExecutor,
+) -> None:
+    made = Made(2)
+    made.gate = threading.Event()
+
+    async def story() -> None:
+        feed = feed_of(made, executor)
+        for moment in (-math.inf, now(), now()):
+            assert await feed.take(until=moment) is None
+            assert not feed.exhausted
+        assert made.gate is not None
+        made.gate.set()
+        assert await taken(feed) == [1, 2, 3, 4]
+        assert await feed.take(until=now()) is None
+        assert feed.exhausted
+
+    run(story())
+
+
+def test_who_waits_for_ever_holds_up_nobody_who_does_not(executor: ThreadPoolExecutor) -> None:
+    made = Made(1)
+    made.gate = threading.Event()
+
+    async def story() -> None:
+        feed = feed_of(made, executor)
+        patient = asyncio.create_task(feed.take())
+        await asyncio.sleep(0)
+        assert await feed.take(until=now()) is None
+        assert made.gate is not None
+        made.gate.set()
+        assert await patient is not None
 
     run(story())
 

@@ -192,6 +192,100 @@ def test_no_identifier_stands_in_evidence_or_in_our_own_reasons() -> None:
     assert not any(key in words for key in [STRANGER, *KEYS])
 
 
+# ---------------------------------------------------------------- by name alone
+
+MISSING = Verdict(Ruling.OPEN, "reply_short", "the reply has no word on this item")
+UNTOUCHED = Verdict(Ruling.UNTOUCHED)
+
+
+def promise(key: str, ticket: str = "") -> Answer:
+    return Answer(Verdict(Ruling.PROMISED, ticket=ticket or f"ticket of {key}"), key)
+
+
+def test_by_name_every_entry_belongs_to_the_item_it_names_wherever_it_stands() -> None:
+    verdicts = reconcile(KEYS, Reply([promise(key) for key in (C, A, D, B)], rest=MISSING, call="call-1"))
+    assert {index: verdict.ticket for index, verdict in verdicts.exceptions.items()} == {
+        index: f"ticket of {key}" for index, key in enumerate(KEYS)
+    }
+    assert (verdicts.call, verdicts.evidence) == ("call-1", ())
+
+
+def test_a_short_acknowledgement_leaves_what_it_does_not_name_open() -> None:
+    verdicts = reconcile(KEYS, Reply([promise(A), promise(C)], rest=MISSING))
+    assert [verdicts.exceptions[index].ruling for index in range(4)] == [
+        Ruling.PROMISED,
+        OPEN,
+        Ruling.PROMISED,
+        OPEN,
+    ]
+    assert verdicts.exceptions[1] is MISSING
+
+
+def test_what_a_refusal_of_others_does_not_name_is_untouched() -> None:
+    reply = Reply([Answer(BAD_APN, B)], rest=UNTOUCHED)
+    assert rulings(KEYS, reply) == [Ruling.UNTOUCHED, REFUSED, Ruling.UNTOUCHED, Ruling.UNTOUCHED]
+
+
+def test_a_mixed_reply_gives_each_item_its_own_word() -> None:
+    reply = Reply([promise(D), Answer(BAD_APN, B)], rest=UNTOUCHED)
+    assert rulings(KEYS, reply) == [Ruling.UNTOUCHED, REFUSED, Ruling.UNTOUCHED, Ruling.PROMISED]
+
+
+def test_a_refusal_that_names_only_strangers_leaves_all_open() -> None:
+    verdicts = reconcile(KEYS, Reply([Answer(BAD_APN, STRANGER)], rest=UNTOUCHED))
+    assert {verdict.ruling for verdict in verdicts.exceptions.values()} == {OPEN}
+    assert len(verdicts.exceptions) == 4
+    assert verdicts.evidence == ("entries that name an item that was not sent: 1",)
+
+
+def test_a_stranger_makes_the_rest_doubtful_but_not_what_is_named() -> None:
+    reply = Reply([Answer(BAD_APN, STRANGER), Answer(BAD_APN, B)], rest=UNTOUCHED)
+    assert rulings(KEYS, reply) == [OPEN, REFUSED, OPEN, OPEN]
+
+
+def test_entries_that_contradict_one_another_leave_their_item_and_the_rest_open() -> None:
+    verdicts = reconcile(KEYS, Reply([promise(B, "one"), promise(B, "two"), promise(C)], rest=UNTOUCHED))
+    assert [verdicts.exceptions[index].ruling for index in range(4)] == [OPEN, OPEN, Ruling.PROMISED, OPEN]
+    assert {verdicts.exceptions[index].code for index in (0, 1, 3)} == {"reply_contradicts"}
+
+
+def test_an_entry_without_a_name_makes_the_rest_doubtful() -> None:
+    verdicts = reconcile(KEYS, Reply([Answer(BAD_APN), Answer(BAD_APN, B)], rest=UNTOUCHED))
+    assert [verdicts.exceptions[index].ruling for index in range(4)] == [OPEN, REFUSED, OPEN, OPEN]
+    assert verdicts.evidence == ("entries that name no item: 1",)
+
+
+def test_by_name_positions_mean_nothing_even_if_all_entries_are_alike() -> None:
+    assert rulings(KEYS, Reply([SUCCESS] * 4, rest=MISSING)) == [OPEN] * 4
+
+
+def test_what_is_open_by_its_own_words_keeps_them_beside_a_stranger() -> None:
+    verdicts = reconcile([A, B], Reply([promise(STRANGER), promise(A)], rest=MISSING))
+    assert verdicts.exceptions[1] is MISSING
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([*KEYS, STRANGER, None]), st.sampled_from(["t", "u", "no"])), max_size=8
+    )
+)
+def test_by_name_no_item_gets_a_word_that_no_entry_said_of_it(entries: list[tuple[str | None, str]]) -> None:
+    said = [
+        (name, BAD_APN if word == "no" else Verdict(Ruling.PROMISED, ticket=word)) for name, word in entries
+    ]
+    reply = Reply([Answer(verdict, name) for name, verdict in said], rest=UNTOUCHED)
+    verdicts = reconcile(KEYS, reply)
+    odd = any(name in (None, STRANGER) for name, _ in said)
+    for index, key in enumerate(KEYS):
+        words = {verdict for name, verdict in said if name == key}
+        ruling = verdicts.exceptions[index].ruling
+        if len(words) == 1:
+            assert {verdicts.exceptions[index]} == words
+        else:
+            assert ruling is OPEN or (not words and not odd and ruling is Ruling.UNTOUCHED)
+
+
 # ---------------------------------------------------------------- for any reply at all
 
 

@@ -271,6 +271,68 @@ def test_every_final_word_is_the_items_own() -> None:
     assert decision.final == {i: Final(Status.GAVE_UP, f"c{i}", f"r{i}") for i in range(2)}
 
 
+# ---------------------------------------------------------------- promised, untouched
+
+
+def test_a_promised_item_is_neither_final_nor_sent_again_and_its_ticket_is_kept() -> None:
+    verdicts = Verdicts(2, {1: Verdict(Ruling.PROMISED, ticket="t1")}, call="call")
+    decision = decide(items(2), verdicts, POLICY, chance=CHANCE)
+    assert decision == Decision(promised={1: "t1"}, call="call")
+
+
+@pytest.mark.parametrize("in_doubt", [False, True])
+def test_what_was_untouched_for_its_neighbours_sake_goes_again_at_once_without_them(in_doubt: bool) -> None:  # noqa: FBT001 - a case
+    failed = Verdict(Ruling.REFUSED, "SUBSCRIBER_1002", "does not exist")
+    verdicts = Verdicts(3, dict.fromkeys((0, 2), Verdict(Ruling.UNTOUCHED)) | {1: failed})
+    decision = decide(items(3, tries=2, in_doubt=in_doubt, most_items=7), verdicts, POLICY, chance=CHANCE)
+    (again,) = decision.again
+    assert (again.indices, again.wait_s, again.tries, again.in_doubt) == ((0, 2), 0, 2, in_doubt)
+    assert (again.most_items, again.sends) == (7, 1)
+    assert statuses(decision) == {Status.REFUSED}
+
+
+def test_a_batch_untouched_as_a_whole_would_never_shrink_and_so_is_in_doubt() -> None:
+    again = the_only(decide(items(4), said(4, Ruling.UNTOUCHED), POLICY, chance=CHANCE))
+    assert (again.in_doubt, again.most_items) == (True, 2)
+
+
+def test_an_unknown_ticket_in_the_answer_to_a_send_is_no_trustworthy_word() -> None:
+    decided = [
+        decide(items(4), said(4, ruling), POLICY, chance=CHANCE) for ruling in (Ruling.UNKNOWN, Ruling.OPEN)
+    ]
+    assert decided[0] == decided[1]
+
+
+def test_what_goes_again_bears_in_mind_that_its_ticket_was_forgotten() -> None:
+    batch = items(2, forgotten=True)
+    for ruling in (Ruling.PASSING, Ruling.OPEN):
+        assert the_only(decide(batch, said(2, ruling), POLICY, chance=CHANCE)).forgotten
+    assert the_only(decide(batch, BUSY, POLICY, chance=CHANCE)).forgotten
+    assert the_only(decide(batch, NO, POLICY, chance=CHANCE)).forgotten
+
+
+@settings(max_examples=60, deadline=None)
+@given(count=st.integers(1, 40), data=st.data())
+def test_naks_end_whatever_part_of_the_failed_ones_each_names(count: int, data: st.DataObject) -> None:
+    bad = data.draw(st.sets(st.integers(1, count)))
+
+    def vendor(batch: Batch) -> Verdicts:
+        here = [index for index, position in enumerate(positions(batch)) if position in bad]
+        if not here:
+            return Verdicts(len(batch))
+        named = data.draw(st.sets(st.sampled_from(here), min_size=1))
+        rest = Verdict(Ruling.UNTOUCHED)
+        return Verdicts(
+            len(batch),
+            {i: Verdict(Ruling.REFUSED, "c", "r") if i in named else rest for i in range(len(batch))},
+        )
+
+    story = tell(items(count), POLICY, vendor)
+    assert story.rounds <= len(bad) + 1
+    assert story.refused == sorted(bad)
+    assert story.ends[Status.SUCCEEDED] == count - len(bad)
+
+
 # ---------------------------------------------------------------- waits
 
 
@@ -313,7 +375,9 @@ def faults(draw: st.DrawFn) -> Fault:
 @st.composite
 def verdicts_for(draw: st.DrawFn, count: int) -> Verdicts:
     rulings = draw(st.dictionaries(st.integers(0, count - 1), st.sampled_from(Ruling), max_size=count))
-    return Verdicts(count, {index: Verdict(ruling, "c", "r") for index, ruling in rulings.items()})
+    return Verdicts(
+        count, {i: Verdict(ruling, "c", "r", f"t{i}") for i, ruling in rulings.items()}, call="call"
+    )
 
 
 @st.composite
@@ -344,7 +408,7 @@ def test_every_item_is_final_or_goes_again_or_plainly_succeeded(
 ) -> None:
     batch, outcome, policy = send
     decision = decide(batch, outcome, policy, chance=chance, vendor=vendor)
-    told = [*decision.final, *(index for again in decision.again for index in again.indices)]
+    told = [*decision.final, *decision.promised, *(i for again in decision.again for i in again.indices)]
     assert len(told) == len(set(told))
     plain = set(range(len(batch))) - set(told)
     if decision.stop is not None:
@@ -354,6 +418,9 @@ def test_every_item_is_final_or_goes_again_or_plainly_succeeded(
         assert not plain, "no fault makes a success"
     else:
         assert plain == set(range(len(batch))) - set(outcome.exceptions)
+        kept = [i for i, verdict in outcome.exceptions.items() if verdict.ruling is Ruling.PROMISED]
+        assert decision.promised == {index: f"t{index}" for index in kept}
+        assert decision.call == "call"
     assert not (decision.void and decision.final)
 
 
@@ -372,7 +439,7 @@ def test_doubt_stays_until_an_answer_to_the_item_itself(
         assert again.tries >= batch.tries
     for index, final in decision.final.items():
         ruling = None if isinstance(outcome, Fault) else outcome.exceptions[index].ruling
-        if batch.in_doubt and ruling in (None, Ruling.PASSING, Ruling.OPEN):
+        if batch.in_doubt and ruling in (None, Ruling.PASSING, Ruling.OPEN, Ruling.UNKNOWN, Ruling.UNTOUCHED):
             assert final.status is Status.IN_DOUBT
         if final.status.good:
             assert ruling is Ruling.SUCCEEDED or (ruling is Ruling.EXISTS and batch.in_doubt)
@@ -389,6 +456,9 @@ def test_every_wait_is_as_long_as_the_rules_ask(
     for again in decide(batch, outcome, policy, chance=chance).again:
         split = isinstance(outcome, Fault) and outcome.kind in (FaultKind.REFUSED, FaultKind.TOO_LARGE)
         wish_s = 0.0
+        if is_untouched(outcome, again):
+            assert (again.wait_s, again.in_doubt, again.tries) == (0, batch.in_doubt, batch.tries)
+            continue
         doubted = again.in_doubt and not split and not is_passing(outcome, again)
         jitter = min(policy.longest_wait_s, policy.first_wait_s * 2.0**batch.tries)
         if isinstance(outcome, Fault) and outcome.kind is FaultKind.NOT_CARRIED_OUT:
@@ -404,17 +474,25 @@ def is_passing(outcome: Verdicts | Fault, again: Again) -> bool:
     return all(outcome.exceptions[index].ruling is Ruling.PASSING for index in again.indices)
 
 
+def is_untouched(outcome: Verdicts | Fault, again: Again) -> bool:
+    """Tell whether these items only have to go without their neighbours; some of those must stay away."""
+    if isinstance(outcome, Fault) or len(again.indices) == outcome.items:
+        return False
+    return all(outcome.exceptions[index].ruling is Ruling.UNTOUCHED for index in again.indices)
+
+
 # ---------------------------------------------------------------- the whole story
 
 
 @dataclass
 class Story:
-    """How it ended for every position, and how many sends it took."""
+    """How it ended for every position, and how many sends it took. A promise ends a story here."""
 
     ends: Counter[Status]
     refused: list[int]
     rounds: int
     stopped: bool
+    promised: int = 0
 
 
 def positions(batch: Batch) -> list[int]:
@@ -441,8 +519,10 @@ def parts(batch: Batch, again: Again) -> list[Batch]:
 def tell(first: Batch, policy: Retry, vendor: Callable[[Batch], Verdicts | Fault]) -> Story:
     """Apply `decide` until nothing goes out again."""
     ends: dict[int, Status] = {}
+    promised: set[int] = set()
     waiting, rounds = [first], 0
-    bound = (2 * len(first) + 1) * (policy.attempts + 1) * 2
+    # Besides its tries and the halvings, an item may go again for the sake of each of its neighbours.
+    bound = (2 * len(first) + 1) * (policy.attempts + 1) * 2 + len(first) ** 2
     while waiting:
         batch = waiting.pop()
         rounds += 1
@@ -452,6 +532,7 @@ def tell(first: Batch, policy: Retry, vendor: Callable[[Batch], Verdicts | Fault
             return Story(Counter(ends.values()), [], rounds, stopped=True)
         settled: Settlement = settlement_of(batch, decision)
         named = {row.position: row.status for row in settled.exceptional}
+        promised.update(row.position for row in settled.exceptional if row.ticket)
         for position in [] if settled.void else positions(batch):
             status = named.get(position, Status.SUCCEEDED)
             if status is not None:
@@ -459,9 +540,9 @@ def tell(first: Batch, policy: Retry, vendor: Callable[[Batch], Verdicts | Fault
                 ends[position] = status
         for again in decision.again:
             waiting += parts(batch, again)
-    assert sorted(ends) == positions(first)
+    assert sorted([*ends, *promised]) == positions(first)
     refused = sorted(position for position, status in ends.items() if status is Status.REFUSED)
-    return Story(Counter(ends.values()), refused, rounds, stopped=False)
+    return Story(Counter(ends.values()), refused, rounds, stopped=False, promised=len(promised))
 
 
 @settings(max_examples=150, deadline=None)
@@ -473,7 +554,7 @@ def test_the_story_of_a_batch_always_ends_with_every_row_in_one_status(
         return data.draw(faults() | verdicts_for(len(batch)))
 
     story = tell(items(count), POLICY.model_copy(update={"attempts": attempts}), vendor)
-    assert story.stopped or sum(story.ends.values()) == count
+    assert story.stopped or sum(story.ends.values()) + story.promised == count
 
 
 def test_a_vendor_that_never_answers_leaves_every_row_in_doubt() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings, strategies as st
 from ledger_making import batch_of, key_of
 
-from pipeline.model import Again, Decision, Exceptional, Final, Settlement, Status
-from pipeline.settlement import settlement_of
+from pipeline.model import STILL_OPEN, Again, Completion, Decision, Exceptional, Final, Settlement, Status
+from pipeline.settlement import completion_of, settlement_of
 
 NO = Final(Status.REFUSED, "failed", "no such apn")
 
@@ -52,13 +52,72 @@ def test_a_confirmed_row_has_a_record_but_no_cells() -> None:
     assert (row.status, row.sends, row.cells) == (Status.CONFIRMED, 2, ())
 
 
+def test_a_promised_row_is_open_and_holds_its_ticket_and_its_call() -> None:
+    decision = Decision(promised={1: "t1"}, call="call")
+    (row,) = settlement_of(batch_of([5, 6], id=3), decision).exceptional
+    assert row == Exceptional(6, key_of(6), None, "", "", sends=1, batch=3, ticket="t1", call="call")
+
+
+# ---------------------------------------------------------------- what a question brought
+
+DONE = Final(Status.SUCCEEDED)
+
+
+def test_a_kept_promise_of_a_first_send_needs_no_row_any_more() -> None:
+    completion = completion_of(batch_of([5, 6, 7], id=3), Decision(final={0: DONE, 2: DONE}))
+    assert completion == Completion(3, plain=(5, 7))
+
+
+def test_a_kept_promise_of_a_repeat_has_a_record_of_its_own() -> None:
+    for history in ({"sends": 1}, {"recorded": True}):
+        completion = completion_of(batch_of([5], id=3, **history), Decision(final={0: DONE}))
+        (row,) = completion.exceptional
+        assert not completion.plain
+        assert (row.status, row.sends, row.ticket) == (Status.SUCCEEDED, history.get("sends", 0) + 1, "")
+
+
+def test_a_success_with_words_of_its_own_keeps_them() -> None:
+    decision = Decision(final={0: Final(Status.SUCCEEDED, "warned", "stored without its alias")})
+    completion = completion_of(batch_of([5], id=3), decision)
+    assert not completion.plain
+    assert [row.code for row in completion.exceptional] == ["warned"]
+
+
+def test_a_broken_promise_keeps_its_words_and_its_source_cells() -> None:
+    (row,) = completion_of(batch_of([5, 6], id=3), Decision(final={1: NO})).exceptional
+    assert row == Exceptional(
+        6, key_of(6), Status.REFUSED, "failed", "no such apn", sends=1, batch=3, cells=(key_of(6),)
+    )
+
+
+def test_what_goes_again_after_a_promise_is_open_without_a_ticket() -> None:
+    decision = Decision(again=(again(0, in_doubt=True),))
+    (row,) = completion_of(batch_of([5], id=3), decision).exceptional
+    assert (row.status, row.ticket, row.call, row.in_doubt, row.code) == (None, "", "", True, "busy")
+
+
+def test_a_row_in_doubt_because_it_was_never_finished_keeps_its_ticket_and_its_call() -> None:
+    end = Final(Status.IN_DOUBT, STILL_OPEN, "not finished")
+    decision = Decision(final={0: end}, promised={0: "t0"}, call="call")
+    (row,) = completion_of(batch_of([5], id=3), decision).exceptional
+    assert (row.status, row.code, row.ticket, row.call) == (Status.IN_DOUBT, STILL_OPEN, "t0", "call")
+    assert row.cells
+
+
+def test_what_a_question_left_as_it_was_is_not_written() -> None:
+    assert completion_of(batch_of([5, 6], id=3), Decision(hold_s=1)) == Completion(3)
+
+
 @st.composite
 def decisions(draw: st.DrawFn, count: int) -> Decision:
-    fates = draw(st.lists(st.sampled_from(["plain", "final", "again"]), min_size=count, max_size=count))
-    chosen = {fate: tuple(i for i, one in enumerate(fates) if one == fate) for fate in ("final", "again")}
+    kinds = ("plain", "final", "again", "promised")
+    fates = draw(st.lists(st.sampled_from(kinds), min_size=count, max_size=count))
+    chosen = {fate: tuple(i for i, one in enumerate(fates) if one == fate) for fate in kinds}
     ends = st.sampled_from([Status.REFUSED, Status.GAVE_UP, Status.IN_DOUBT, Status.CONFIRMED])
     final = {index: Final(draw(ends), f"c{index}", "r") for index in chosen["final"]}
-    return Decision(final=final, again=(again(*chosen["again"]),) if chosen["again"] else ())
+    promised = {index: f"t{index}" for index in chosen["promised"]}
+    going = (again(*chosen["again"]),) if chosen["again"] else ()
+    return Decision(final=final, again=going, promised=promised, call="call")
 
 
 @settings(max_examples=150, deadline=None)
@@ -82,6 +141,9 @@ def test_every_item_has_exactly_the_record_its_decision_asks_for(
         elif index in going:
             assert row is not None
             assert row.status is None
+        elif index in decision.promised:
+            assert row is not None
+            assert (row.status, row.ticket, row.call) == (None, f"t{index}", "call")
         elif sends:
             assert row is not None
             assert row.status is Status.SUCCEEDED

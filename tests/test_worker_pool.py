@@ -31,8 +31,9 @@ from pipeline.model import (
     Verdict,
 )
 from pipeline.pace import Pace
-from pipeline.settings import Limits, Retry
-from pipeline.worker_pool import ALIKE_REFUSALS, BACKLOG_BATCHES, WorkerPool
+from pipeline.settings import Completion, Limits, Retry
+from pipeline.vendor_state import ALIKE_REFUSALS
+from pipeline.worker_pool import BACKLOG_BATCHES, WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -101,6 +102,7 @@ class Ended:
     counts: dict[Status, int]
     ledger: SqliteLedger
     pool: WorkerPool
+    at_s: float
 
 
 def portions_of(sizes: Sequence[int], read: list[int] | None = None) -> Iterator[Portion]:
@@ -114,7 +116,7 @@ def portions_of(sizes: Sequence[int], read: list[int] | None = None) -> Iterator
 
 def work(
     folder: Path,
-    vendor: Vendor,
+    vendor: Any,
     sizes: Sequence[int] = (10,),
     *,
     concurrency: int = 4,
@@ -122,9 +124,11 @@ def work(
     portions: Iterator[Portion] | None = None,
     rate: float = 1000.0,
     meanwhile: Callable[[WorkerPool], Any] | None = None,
+    completion: Completion = Completion(),  # noqa: B008 - it is frozen
+    ledger: SqliteLedger | None = None,
 ) -> Ended:
     """Run a pool over portions of the given sizes, to its end, in virtual time."""
-    ledger = SqliteLedger.create(folder / "run", RECORD, inline=True)
+    ledger = ledger or SqliteLedger.create(folder / "run", RECORD, inline=True)
 
     async def story() -> Ended:
         pace = Pace(rate)
@@ -139,6 +143,7 @@ def work(
                 limits=Limits(concurrency=concurrency),
                 batch_items=max(sizes),
                 policy=policy,
+                completion=completion,
                 rng=random.Random(7),
             )
             side = asyncio.create_task(meanwhile(pool)) if meanwhile else None
@@ -148,7 +153,8 @@ def work(
                 await feed.close()
                 if side is not None:
                     await side
-        return Ended(state, pool.stop_reason, _outcomes(ledger), dict(ledger.counts()), ledger, pool)
+        counts, at = dict(ledger.counts()), virtual_clock.now()
+        return Ended(state, pool.stop_reason, _outcomes(ledger), counts, ledger, pool, at)
 
     return virtual_clock.run(story())
 
@@ -435,7 +441,7 @@ def test_the_size_a_vendor_takes_is_learned_at_little_cost(
     vendor = Vendor(limited_to(most, words=words, kind=kind))
     ended = work(tmp_path, vendor, [1000] * 200, concurrency=1)
     assert ended.counts[Status.SUCCEEDED] == 200_000
-    assert 0.99 * most <= ended.pool._size.bound <= most
+    assert 0.99 * most <= ended.pool._vendor.size.bound <= most
     assert len(vendor.calls) <= allowed * 200_000 / most + 1
 
 

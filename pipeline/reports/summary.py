@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A run in figures. `rows_read` and `exit_code` are None as long as nobody can know them."""
+    """A run in figures. `rows_read` and `exit_code` are None as long as nobody can know them.
+
+    `open_tickets` counts what the vendor has accepted and not finished; a finished run has none.
+    """
 
     run_id: str
     state: State
@@ -30,6 +33,7 @@ class Summary:
     requests: int
     duration_s: float
     exit_code: int | None
+    open_tickets: int = 0
 
     @property
     def settled(self) -> int:
@@ -84,6 +88,7 @@ def summary(ledger: Ledger) -> Summary:
         requests=run.requests,
         duration_s=run.duration_s,
         exit_code=run.exit_code,
+        open_tickets=ledger.open_tickets(),
     )
 
 

@@ -39,6 +39,7 @@ class Traced:
     attempts: int
     batch: int
     in_doubt: bool
+    ticket: str = ""
 
     def data(self) -> dict[str, Any]:
         """Give the entry as plain data."""
@@ -54,6 +55,7 @@ class Traced:
             "attempts": self.attempts,
             "batch": self.batch,
             "in_doubt": self.in_doubt,
+            "ticket": self.ticket,
         }
 
 
@@ -73,6 +75,7 @@ def traced(ledger: Ledger, key: str) -> tuple[Traced, ...]:
             attempts=row.sends,
             batch=row.batch,
             in_doubt=row.in_doubt,
+            ticket=row.ticket,
         )
         for row in ledger.trace(key)
     )
@@ -84,10 +87,13 @@ def trace_text(entries: Iterable[Traced]) -> list[str]:
 
 
 def _line(entry: Traced) -> str:
-    words = _WORDS[entry.status] if entry.status else "open, to be sent again"
+    still_open = "accepted, the vendor has yet to finish it" if entry.ticket else "open, to be sent again"
+    words = _WORDS[entry.status] if entry.status else still_open
     if entry.status is None and entry.in_doubt:
         words += "; an earlier send had no trustworthy answer"
     said = ": ".join(part for part in (entry.code, entry.reason) if part)
+    if entry.ticket:
+        said = ", ".join(part for part in (said, f"ticket {entry.ticket}") if part)
     line = (
         f"{utc(entry.started_at)}  run {entry.run_id} ({entry.target})  row {entry.position}  {entry.key}  "
         f"{words}{f' ({said})' if said else ''}{_sent(entry)}"
