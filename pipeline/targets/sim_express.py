@@ -5,7 +5,6 @@ The vendor's page contradicts itself: what is sent follows its example. What com
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import time
@@ -13,14 +12,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, Field
 
 from pipeline.model import Fault, FaultKind, Reply
 from pipeline.rules import Aliases, Confidential, Identifier, JoinedFrom
 from pipeline.settings import Endpoint, Secret
+from pipeline.targets.json_text import escaped
 from pipeline.targets.rt_signature import signed_headers
 from pipeline.targets.sim_express_reply import (
     Words,
@@ -38,6 +36,8 @@ from pipeline.wire import Request, fault_of, retry_after, utc_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pyarrow as pa
 
     from pipeline.contracts import Http
     from pipeline.model import Batch
@@ -66,11 +66,13 @@ _CLOCK_TOLERANCE_S = 300  # well within the 10 minutes that a timestamp is valid
 class Settings(Endpoint):
     """[target] of the job file. `codes` says what a return code means, where the defaults are wrong."""
 
-    base_url: str = "https://sim.express"
+    base_url: str = Field(default="https://sim.express", description="the vendor's address")
     access_code: Secret
     secret_code: Secret
-    timestamp_unit: Literal["s", "ms"] = "s"
-    codes: dict[str, Literal["passing", "lost", "stop", "refused", "too_large"]] = Field(default_factory=dict)
+    timestamp_unit: Literal["s", "ms"] = Field(default="s", description="of the timestamp that is signed")
+    codes: dict[str, Literal["passing", "lost", "stop", "refused", "too_large"]] = Field(
+        default_factory=dict, description="what a return code means, where the defaults are wrong"
+    )
 
 
 class Profile(BaseModel):
@@ -112,7 +114,10 @@ def _fresh_id() -> str:
 
 
 class SimExpress:
-    """contracts.Target for SIM Express. `clock` gives seconds since 1970, `new_request_id` 32 hex digits."""
+    """SIM Express: import of profiles in batches.
+
+    `clock` gives seconds since 1970, `new_request_id` 32 hex digits never used before.
+    """
 
     name: ClassVar[str] = "sim-express"
     most_batch_items: ClassVar[int] = 1000
@@ -140,7 +145,7 @@ class SimExpress:
         """Give each screened row as a JSON object and a comma, keys in the order of the page's example."""
         parts: list[Any] = []
         for name in Profile.model_fields:
-            parts += [f'","{name}":"' if parts else f'{{"{name}":"', _escaped(fields.column(name))]
+            parts += [f'","{name}":"' if parts else f'{{"{name}":"', escaped(fields.column(name))]
         return pc.binary_join_element_wise(*parts, '"},', "")
 
     async def send(self, batch: Batch, http: Http) -> Reply | Fault:
@@ -200,20 +205,6 @@ class SimExpress:
 
 
 # ---------------------------------------------------------------- writing
-
-
-def _escaped(column: pa.StringArray) -> pa.StringArray:
-    """Make text fit between the quotes of JSON. A clean column, the usual case, is only looked at."""
-    offsets, data = column.buffers()[1:]
-    if not len(column) or data is None:
-        return column
-    ends = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
-    text = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
-    if not text.size or not ((text == ord('"')).any() or (text == ord("\\")).any() or text.min() < ord(" ")):
-        return column
-    unsafe = pc.match_substring_regex(column, r'["\\\x00-\x1f]')
-    cells = [json.dumps(cell, ensure_ascii=False)[1:-1] for cell in column.filter(unsafe).to_pylist()]
-    return pc.replace_with_mask(column, unsafe, pa.array(cells, pa.string()))
 
 
 def _body(batch: Batch) -> bytes:
