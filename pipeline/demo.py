@@ -1,6 +1,7 @@
 """`simlift demo`: a sample inventory, the embedded simulator as a process of its own, and both sides' books.
 
-Nothing here is special: the run is an ordinary one and stays in the folder of runs.
+Nothing here is special: the run is an ordinary one and stays in the folder of runs. What a vendor's
+demonstration is made of lies beside its simulator, in simulator/demos/.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import secrets
 import subprocess
 import sys
 import tempfile
+import tomllib
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,30 +26,53 @@ from pipeline.errors import SimliftError, UsageError
 from pipeline.model import Status
 from pipeline.runs import new_run_id, open_ledger, run_folder, start
 from pipeline.sample import write_sample
-from pipeline.settings import job_from
+from pipeline.sample_fleet import write_fleet
+from pipeline.settings import job_from, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from pipeline.sample import Manifest
 
 BAD_SHARE, DUPLICATE_SHARE, KNOWN_SHARE = 0.005, 0.003, 0.002
 START_S, STOP_S = 30.0, 10.0
-FAULTS = """
-seed = {seed}
-latency = {{ mean_s = 0.03, jitter_s = 0.02 }}
-fault = [
-    {{ kind = "status", status = 429, retry_after_s = 1, share = 0.01 }},
-    {{ kind = "status", status = 500, share = 0.005 }},
-    {{ kind = "cut_after_commit", share = 0.01 }},
-    {{ kind = "cut_before_commit", share = 0.005 }},
-    {{ kind = "short_list", share = 0.01 }},
-    {{ kind = "reorder_echo", share = 0.05 }},
-    {{ kind = "busy", share = 0.005 }},
-]
-"""
 
 
-def run_demo(*, items: int, seed: int, runs: Path) -> int:
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the demonstration of one vendor is made of: simulator/demos/<target>.toml.
+
+    `environment` names its secrets, `plant` and `count` are the simulator's own addresses, `held` says what
+    `count` counts, `faults` is the simulator's faults file.
+    """
+
+    target: str
+    sample: str
+    environment: tuple[str, ...]
+    count: str
+    held: str
+    job: Mapping[str, Any]
+    faults: str
+    plant: str = ""
+
+
+def scene_of(target: str) -> Scene:
+    """Read what belongs to a target's demonstration. Raises UsageError when it has none."""
+    folder = files("pipeline") / "simulator" / "demos"
+    known = sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir())
+    if target not in known:
+        raise UsageError(f"no demonstration of target {target!r}; {nearest(target, known)}")
+    text = (folder / f"{target}.toml").read_text("utf-8")
+    facts = tomllib.loads(text)
+    # The simulator reads its own part itself, as text: nothing writes TOML here.
+    faults = text.partition("[faults]")[2]
+    environment = tuple(facts.pop("environment"))
+    return Scene(target=target, environment=environment, **(facts | {"faults": faults}))
+
+
+def run_demo(*, target: str, items: int, seed: int, runs: Path) -> int:
     """Run the demonstration; 0 only if the run balances and the vendor holds exactly what the ledger says."""
+    scene = scene_of(target)
     say = sys.stderr.write
     name = new_run_id()
     folder = run_folder(runs, name)
@@ -58,45 +85,38 @@ def run_demo(*, items: int, seed: int, runs: Path) -> int:
     inventory = folder / "inventory.csv.gz"
     with tempfile.TemporaryDirectory(prefix="simlift-demo-") as scratch:
         faults = Path(scratch) / "faults.toml"
-        manifest = write_sample(
-            inventory,
-            items=items,
-            seed=seed,
-            bad_share=BAD_SHARE,
-            duplicate_share=DUPLICATE_SHARE,
-            known_share=KNOWN_SHARE,
-        )
-        faults.write_text(FAULTS.format(seed=seed), "utf-8")
+        manifest = _write(scene, inventory, items, seed)
+        faults.write_text(f"seed = {seed}\n{scene.faults}", "utf-8")
         say(
             f"{items:,} rows: {sum(manifest.bad.values()):,} bad, {manifest.duplicates:,} duplicates, "
             f"{len(manifest.known):,} already known to the vendor\n"
         )
         inventory.chmod(0o600)
-        with simulator(faults) as url:
-            _ask(url, "/_simulator/profiles", {"iccids": manifest.known})
-            code, good, known = _run(inventory, url, runs, name)
-            held = _ask(url, "/_simulator/profiles/count")["count"]
+        with simulator(scene, faults) as url:
+            if manifest.known:
+                _ask(url, scene.plant, {"iccids": manifest.known})
+            code, good, known = _run(scene, inventory, url, runs, name)
+            held = _ask(url, scene.count)["count"]
     agree = held == good + known and code in (0, 1)
     verdict = "they agree" if agree else "THEY DIFFER"
-    books = f"vendor holds {held:,} profiles, ledger says {good:,} good and {known:,} it had before"
+    before = f" and {known:,} it had before" if scene.plant else ""
+    books = f"vendor holds {held:,} {scene.held}, ledger says {good:,} good{before}"
     sys.stdout.write(f"  {books}: {verdict}\n")
     return 0 if agree else 1
 
 
-def _run(inventory: Path, url: str, runs: Path, name: str) -> tuple[int, int, int]:
+def _write(scene: Scene, inventory: Path, items: int, seed: int) -> Manifest:
+    shares = {"bad_share": BAD_SHARE, "duplicate_share": DUPLICATE_SHARE}
+    if scene.sample == "fleet":
+        return write_fleet(inventory, items=items, seed=seed, **shares)
+    return write_sample(inventory, items=items, seed=seed, **shares, known_share=KNOWN_SHARE)
+
+
+def _run(scene: Scene, inventory: Path, url: str, runs: Path, name: str) -> tuple[int, int, int]:
     """Run the import; give its exit code, its good rows, and those the vendor refused as already there."""
-    job = {
-        "target": {
-            "kind": "sim-express",
-            "base_url": url,
-            "access_code": "env:SIM_EXPRESS_ACCESS_CODE",
-            "secret_code": "env:SIM_EXPRESS_SECRET_CODE",
-        },
-        "limits": {"requests_per_second": 50.0},
-        "retry": {"settle_s": 0.5},
-    }
+    target = {"kind": scene.target, "base_url": url, **scene.job["target"]}
     folder = run_folder(runs, name)
-    work = start([inventory], job_from(job, where="the demo's job"), runs, name)
+    work = start([inventory], job_from({**scene.job, "target": target}, where="the demo's job"), runs, name)
     code = carry_out(work, folder)
     ledger = open_ledger(folder, read_only=True)
     try:
@@ -108,11 +128,11 @@ def _run(inventory: Path, url: str, runs: Path, name: str) -> tuple[int, int, in
 
 
 @contextmanager
-def simulator(faults: Path) -> Iterator[str]:
+def simulator(scene: Scene, faults: Path) -> Iterator[str]:
     """Start the vendor's simulator as a process on a free loopback port; give its address."""
-    os.environ.setdefault("SIM_EXPRESS_ACCESS_CODE", "demo")
-    os.environ.setdefault("SIM_EXPRESS_SECRET_CODE", secrets.token_hex(16))
-    command = [sys.executable, "-m", "pipeline.simulator", "sim-express", "--faults", str(faults)]
+    for secret in scene.environment:
+        os.environ.setdefault(secret, secrets.token_hex(16))
+    command = [sys.executable, "-m", "pipeline.simulator", scene.target, "--faults", str(faults)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own program
         try:
             assert process.stdout is not None  # noqa: S101 - it is a pipe

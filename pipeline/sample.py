@@ -126,7 +126,7 @@ def write_sample(
     known: list[str] = []
     origins, stride = np.empty(0, np.int64), 1
     bad_rows = 0
-    with _opened(path) as file:
+    with opened(path) as file:
         file.write(f"{HEADER}\n".encode("ascii"))
         for first in range(1, items + 1, _BLOCK_ROWS):
             positions = np.arange(first, min(first + _BLOCK_ROWS, items + 1), dtype=np.int64)
@@ -167,7 +167,8 @@ def _refuse_nonsense(items: int, bad_share: float, duplicate_share: float, known
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to be written, gzipped where its name ends in .gz."""
     with path.open("wb") as file:
         if path.suffix != ".gz":
             yield file

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pipeline.plugins import installed
-from pipeline.settings import Input, Job, Limits, Retry, load_job, read_table
+from pipeline.settings import Completion, Input, Limits, Retry, load_job, read_table
+from pipeline.simulator.bulk_subscriber_faults import BulkSubscriberFaults
 from pipeline.simulator.faults import Faults, load
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+SECRETS = {"SIM_EXPRESS": ("ACCESS_CODE", "SECRET_CODE"), "BULK_SUBSCRIBER": ("USERNAME", "PASSWORD")}
 CONFIG = Path(__file__).parents[1] / "config"
 JOBS = sorted(path for path in CONFIG.glob("*.toml") if "faults" not in path.name)
 
 
 def test_every_file_of_the_folder_is_looked_at() -> None:
-    assert {path.name for path in JOBS} >= {"sim-express.toml", "demo.toml"}
+    assert {path.name for path in JOBS} >= {"sim-express.toml", "demo.toml", "bulk-subscriber.toml"}
 
 
 @pytest.fixture(autouse=True)
 def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SIM_EXPRESS_ACCESS_CODE", "SIM_EXPRESS_SECRET_CODE"):
-        monkeypatch.setenv(name, "x")
+    for vendor, names in SECRETS.items():
+        for name in names:
+            monkeypatch.setenv(f"{vendor}_{name}", "x")
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
@@ -38,12 +41,17 @@ def test_a_job_file_loads_with_its_target(path: Path) -> None:
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
 def test_a_job_file_shows_every_key(path: Path) -> None:
-    data = tomllib.loads(path.read_text("utf-8"))
-    target = installed("targets", data["target"]["kind"]).settings
-    tables: dict[str, type[BaseModel]] = {"target": target, "limits": Limits, "retry": Retry, "input": Input}
-    assert data.keys() == tables.keys() == Job.model_fields.keys()
+    text = path.read_text("utf-8")
+    data = tomllib.loads(text)
+    target = installed("targets", data["target"]["kind"])
+    tables: dict[str, type[BaseModel]] = {"limits": Limits, "retry": Retry, "input": Input}
+    if hasattr(target, "poll"):  # contracts.CompletingTarget
+        tables["completion"] = Completion
+    assert data.keys() == {"target", *tables}
     for name, model in tables.items():
         assert data[name].keys() == model.model_fields.keys(), name
+    # Two ways to give credentials exclude each other: the second one stands in a comment.
+    assert [key for key in target.settings.model_fields if f"{key} = " not in text] == []
 
 
 def test_the_example_holds_the_documented_defaults() -> None:
@@ -52,8 +60,11 @@ def test_the_example_holds_the_documented_defaults() -> None:
     assert job.retry == Retry()
 
 
-def test_the_faults_load_in_the_simulator() -> None:
-    faults = load(CONFIG / "faults.toml")
-    assert isinstance(faults, Faults)
-    assert len(faults.fault) == len(tomllib.loads((CONFIG / "faults.toml").read_text("utf-8"))["fault"])
-    assert faults.fault
+@pytest.mark.parametrize(
+    ("name", "model"), [("faults", Faults), ("faults-bulk-subscriber", BulkSubscriberFaults)]
+)
+def test_the_faults_load_in_the_simulator(name: str, model: Any) -> None:
+    path = CONFIG / f"{name}.toml"
+    faults = load(path, model)
+    assert isinstance(faults, model)
+    assert len(faults.fault) == len(tomllib.loads(path.read_text("utf-8"))["fault"]) > 0

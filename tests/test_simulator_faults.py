@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from pipeline.simulator.bulk_subscriber_faults import BulkSubscriberFaults
 from pipeline.simulator.exchange import retry_after
 from pipeline.simulator.fault_kinds import RefuseItems, Status
 from pipeline.simulator.faults import Faults, FaultsError, catalogue, load, parse
@@ -96,6 +97,140 @@ def test_a_file_may_name_every_kind_of_the_catalogue() -> None:
     assert [limit.requests_per_s for limit in faults.rate_limits] == [8]
 
 
+BULK_KINDS = """
+[completion]
+mean_s = 2
+jitter_s = 0.5
+retention_s = 60
+[[fault]]
+kind = "status"
+status = 503
+on = "poll"
+share = 0.1
+[[fault]]
+kind = "cut_before_commit"
+on = "login"
+[[fault]]
+kind = "cut_after_commit"
+[[fault]]
+kind = "cut_in_reply"
+[[fault]]
+kind = "hang"
+[[fault]]
+kind = "html"
+[[fault]]
+kind = "empty"
+[[fault]]
+kind = "truncated_json"
+[[fault]]
+kind = "error_envelope"
+code = "AUTH_1013"
+message = "no"
+[[fault]]
+kind = "slow"
+seconds = 1
+[[fault]]
+kind = "too_large"
+items = 100
+[[fault]]
+kind = "rate_limit"
+on = "poll"
+requests_per_s = 8
+[[fault]]
+kind = "capacity"
+concurrent = 4
+[[fault]]
+kind = "refuse_nodes"
+values = ["222013090961859"]
+code = "GLOBAL_1001"
+times = 2
+[[fault]]
+kind = "refuse_call"
+pattern = "2220.*"
+[[fault]]
+kind = "fail_items"
+item_share = 0.1
+status = "INTERNAL_ERROR"
+times = 1
+[[fault]]
+kind = "never_finish"
+item_share = 0.1
+[[fault]]
+kind = "forget_items"
+item_share = 0.1
+after_s = 1.5
+[[fault]]
+kind = "mixed"
+[[fault]]
+kind = "other_values"
+nodes = 1
+[[fault]]
+kind = "empty_content"
+[[fault]]
+kind = "shuffle_nodes"
+[[fault]]
+kind = "missing_nodes"
+missing = 2
+[[fault]]
+kind = "duplicate_nodes"
+nodes = 2
+[[fault]]
+kind = "no_request_id"
+[[fault]]
+kind = "error_status"
+status = 404
+[[fault]]
+kind = "no_v3"
+[[fault]]
+kind = "revoke_token"
+requests = [3]
+"""
+
+
+def test_the_second_vendors_file_may_name_every_kind_of_its_own_catalogue() -> None:
+    faults = parse(BULK_KINDS, BulkSubscriberFaults)
+    in_catalogue = re.findall(r"^  (\w+)", catalogue(BulkSubscriberFaults), re.MULTILINE)
+    assert sorted(fault.kind for fault in faults.fault) == sorted(in_catalogue)
+    assert "[completion] (mean_s, jitter_s, retention_s)" in catalogue(BulkSubscriberFaults)
+    assert faults.completion.delay_s(0.5) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('[[fault]]\nkind = "busy"', "fault 1: Input tag 'busy'"),
+        (
+            '[[fault]]\nkind = "status"\nstatus = 503\non = "call"',
+            "fault 1, status, on: Input should be 'send'",
+        ),
+        ('[[fault]]\nkind = "fail_items"', "one of values, pattern and item_share must be given"),
+        ('[[fault]]\nkind = "fail_items"\niccids = ["89"]', "fault 1, fail_items, iccids: unknown key"),
+        ('[[fault]]\nkind = "fail_items"\npattern = "1"\ntimes = 0', "times: Input should be greater"),
+        ("[completion]\nmean_s = -1", "completion, mean_s: Input should be greater"),
+    ],
+)
+def test_what_the_second_vendor_does_not_know_is_refused_in_one_line(text: str, complaint: str) -> None:
+    with pytest.raises(FaultsError, match=re.escape(complaint)) as refused:
+        parse(text, BulkSubscriberFaults)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_fault_on_one_sort_of_call_goes_by_the_number_within_that_sort() -> None:
+    text = '[[fault]]\nkind = "html"\non = "poll"\n'
+    listed = parse(f"{text}requests = [2]", BulkSubscriberFaults)
+    assert [bool(listed.hits(9, "poll", number)) for number in (1, 2, 3)] == [False, True, False]
+    assert not listed.hits(2, "send", 2)
+    drawn = parse(f"{text}share = 0.5", BulkSubscriberFaults)
+    hit = [bool(drawn.hits(number, "poll", number)) for number in range(200)]
+    assert hit == [bool(drawn.hits(number + 1000, "poll", number)) for number in range(200)]
+    assert 60 < sum(hit) < 140
+
+
+def test_on_send_is_what_the_first_vendor_does_anyway() -> None:
+    faults = parse('[[fault]]\nkind = "busy"\non = "send"\nrequests = [2]')
+    assert [bool(faults.hits(number)) for number in (1, 2, 3)] == [False, True, False]
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -117,6 +252,13 @@ def test_a_file_may_name_every_kind_of_the_catalogue() -> None:
         ('[[fault]]\nkind = "refuse_items"\npattern = "("', "pattern: no regular expression"),
         ("[latency]\nmean_s = -1", "latency, mean_s: Input should be greater"),
         ("seed =", "not TOML"),
+        ('[[fault]]\nkind = "busy"\non = "poll"', "fault 1, busy, on: this vendor knows no poll"),
+        (
+            '[[fault]]\nkind = "rate_limit"\nrequests_per_s = 1\non = "login"',
+            "rate_limit, on: this vendor knows no",
+        ),
+        ('[[fault]]\nkind = "mixed"', "fault 1: Input tag 'mixed'"),
+        ("[completion]\nmean_s = 1", "completion: unknown key"),
     ],
 )
 def test_what_the_catalogue_does_not_know_is_refused_in_one_line(text: str, complaint: str) -> None:

@@ -5,6 +5,7 @@ The driver is the real server, or a simulation with its own clock: handle(), wai
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
@@ -12,13 +13,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.simulator.fault_kinds import Cut, CutInReply, Empty, Ending, Hang, Html, Status, TruncatedJson
+from pipeline.simulator.traffic import SlidingWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections import Counter
+    from collections.abc import Mapping, Sequence
 
-    from pipeline.simulator.fault_kinds import AnyFault
-    from pipeline.simulator.faults import Faults
-    from pipeline.simulator.store import Store
+    from pipeline.simulator.fault_kinds import Call, Fault, RateLimit
+    from pipeline.simulator.faults import FaultsFile
     from pipeline.simulator.traffic import Traffic
 
 JSON = "application/json;charset=UTF-8"
@@ -51,15 +53,23 @@ class Plan:
     """What will become of one request; nothing is stored yet.
 
     `refusal` is the response when the request is not carried out at all. Otherwise `items` are to be
-    stored, `wait_s` seconds from now, under the faults that hit this request.
+    stored, or `asked_id` is to be looked up, `wait_s` seconds from now, under the faults that hit this
+    request. A driver that let it wait longer says so by replacing `wait_s`.
     """
 
     now: float
     wait_s: float = 0.0
     refusal: Response | None = None
     items: tuple[dict[str, Any], ...] = ()
-    hits: tuple[AnyFault, ...] = ()
+    hits: tuple[Fault, ...] = ()
     number: int = 0
+    call: Call = "send"
+    asked_id: str = ""
+
+    @property
+    def due_at(self) -> float:
+        """The time at which it is carried out."""
+        return self.now + self.wait_s
 
     @property
     def ending(self) -> Ending | None:
@@ -67,13 +77,26 @@ class Plan:
         return next((fault for fault in self.hits if isinstance(fault, Ending)), None)
 
 
+class Books(Protocol):
+    """What a vendor keeps on disk."""
+
+    def close(self) -> None:
+        """Close the file; a temporary one is gone then."""
+
+
 class Vendor(Protocol):
     """One vendor's platform, without network and without clock. Not reentrant; one thread."""
 
     name: str
-    store: Store
     traffic: Traffic
-    faults: Faults
+
+    @property
+    def store(self) -> Books:
+        """The vendor's own database."""
+
+    @property
+    def faults(self) -> FaultsFile:
+        """What goes wrong."""
 
     def handle(
         self, now: float, headers: Mapping[str, str], body: bytes, *, method: str = ..., path: str = ...
@@ -82,6 +105,34 @@ class Vendor(Protocol):
 
     def carry_out(self, plan: Plan) -> Response:
         """Store what is to be stored, durable on return, and say what the client gets. Once for a plan."""
+
+    def witness(self, now: float, method: str, path: str, body: bytes) -> Response:
+        """Answer a test's question past the API; `path` is what follows `/_simulator`. Meets no fault."""
+
+
+class RateGate:
+    """The hidden rate limits: each admits so many requests in any second, of all or of one sort."""
+
+    def __init__(self, limits: Sequence[RateLimit], met: Counter[str]) -> None:
+        self._limits = [(limit, SlidingWindow()) for limit in limits]
+        self._met = met
+
+    def refuses(self, now: float, call: Call = "send") -> Response | None:
+        """Return the 429, or None and take the request as admitted."""
+        limits = [(limit, admitted) for limit, admitted in self._limits if limit.on in (None, call)]
+        for limit, admitted in limits:
+            if admitted.count(now) >= limit.requests_per_s:
+                self._met[limit.kind] += 1
+                header = retry_after(now, limit.retry_after_s, as_date=limit.retry_after_date)
+                return Response(429, PAGE, HTML, header)
+        for _, admitted in limits:
+            admitted.add(now)
+        return None
+
+
+def in_json(document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the document as a response."""
+    return Response(status, json.dumps(document, separators=(",", ":")).encode(), headers=headers or {})
 
 
 def retry_after(now: float, wait_s: float | None, *, as_date: bool) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The catalogue of what can go wrong on a vendor's side: one class for each `[[fault]]` kind.
+"""The catalogue of what can go wrong at any vendor's and at SIM Express: one class for each `[[fault]]` kind.
 
 A kind's fields are its keys. It says what it does and whom it hits; the vendors and the server do it.
 """
@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import random  # noqa: TC003 - pydantic looks at annotations
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Call = Literal["send", "poll", "login"]
 
 
 class Table(BaseModel):
@@ -24,9 +25,13 @@ class Table(BaseModel):
 
 
 class Fault(Table):
-    """Hits the share of requests given, the first ones, or those numbered from 1; without a word, all."""
+    """Hits the share of requests given, the first ones, or those numbered from 1; without a word, all.
+
+    With `on` only calls of that sort are hit, and they are numbered by themselves.
+    """
 
     kind: str
+    on: Call | None = None
     share: Share | None = None
     first: Count | None = None
     requests: Annotated[tuple[Count, ...] | None, Field(strict=False)] = None
@@ -55,11 +60,14 @@ class Ending(Fault):
         return False
 
 
-class _MayCommit(Ending):
+class MayCommit(Ending):
+    """One that leaves to the file whether the items are stored."""
+
     commit: bool = False
 
     @property
     def commits(self) -> bool:
+        """Whether the items are stored all the same."""
         return self.commit
 
 
@@ -74,7 +82,7 @@ class _RetryAfter(Table):
     retry_after_date: bool = False
 
 
-class Status(_RetryAfter, _MayCommit):
+class Status(_RetryAfter, MayCommit):
     """Answer with an HTTP status and an HTML page; `commit = true`: the items are stored all the same."""
 
     kind: Literal["status"]
@@ -104,20 +112,20 @@ class CutInReply(_Commits):
     kind: Literal["cut_in_reply"]
 
 
-class Hang(_MayCommit):
+class Hang(MayCommit):
     """Never answer: keep the connection open for `seconds`, then close it."""
 
     kind: Literal["hang"]
     seconds: Seconds = 3600.0
 
 
-class Html(_MayCommit):
+class Html(MayCommit):
     """Answer 200 with an HTML page."""
 
     kind: Literal["html"]
 
 
-class Empty(_MayCommit):
+class Empty(MayCommit):
     """Answer 200 with an empty body."""
 
     kind: Literal["empty"]
@@ -129,7 +137,7 @@ class TruncatedJson(_Commits):
     kind: Literal["truncated_json"]
 
 
-class ErrorEnvelope(_MayCommit):
+class ErrorEnvelope(MayCommit):
     """Answer 200 with an error code for the whole request and no word on its items."""
 
     kind: Literal["error_envelope"]
@@ -183,9 +191,9 @@ class Spelling(Fault):
 
 
 class ItemFault(Fault):
-    """Concerns the items whose ICCID is listed, matches `pattern` wholly, or is drawn from the seed."""
+    """Concerns the items whose identifier is listed, matches `pattern` wholly, or is drawn from the seed."""
 
-    iccids: Annotated[frozenset[str] | None, Field(strict=False)] = None
+    list_key: ClassVar[str]
     pattern: str | None = None
     item_share: Share | None = None
 
@@ -200,30 +208,43 @@ class ItemFault(Fault):
 
     @model_validator(mode="after")
     def _one_choice_of_items(self) -> ItemFault:
-        if sum(choice is not None for choice in (self.iccids, self.pattern, self.item_share)) != 1:
-            raise ValueError("one of iccids, pattern and item_share must be given")
+        if sum(choice is not None for choice in (self.listed, self.pattern, self.item_share)) != 1:
+            raise ValueError(f"one of {self.list_key}, pattern and item_share must be given")
         return self
 
-    def concerns(self, iccid: object, seed: int) -> bool:
-        """Whether the item is meant: the same answer for an ICCID in every request."""
-        if not isinstance(iccid, str):
+    @property
+    def listed(self) -> frozenset[str] | None:
+        """The identifiers listed, None without a list."""
+        found: frozenset[str] | None = getattr(self, self.list_key)
+        return found
+
+    def concerns(self, identifier: object, seed: object) -> bool:
+        """Whether the item is meant: the same answer for an identifier in every request."""
+        if not isinstance(identifier, str):
             return False
-        if self.iccids is not None:
-            return iccid in self.iccids
+        if self.listed is not None:
+            return identifier in self.listed
         if self.pattern is not None:
-            return re.fullmatch(self.pattern, iccid) is not None
-        digest = hashlib.blake2b(f"{seed} {iccid}".encode(), digest_size=6).digest()
+            return re.fullmatch(self.pattern, identifier) is not None
+        digest = hashlib.blake2b(f"{seed} {identifier}".encode(), digest_size=6).digest()
         return int.from_bytes(digest) < (self.item_share or 0) * 2**48
 
 
-class RefuseItems(ItemFault):
+class ProfileFault(ItemFault):
+    """Concerns profiles, by their ICCID."""
+
+    list_key: ClassVar[str] = "iccids"
+    iccids: Annotated[frozenset[str] | None, Field(strict=False)] = None
+
+
+class RefuseItems(ProfileFault):
     """Fail those items with `reason`, in which `{iccid}` stands for the item's own."""
 
     kind: Literal["refuse_items"]
     reason: str = "the profile is not allowed, iccid:[{iccid}]"
 
 
-class RefuseBatch(ItemFault):
+class RefuseBatch(ProfileFault):
     """Refuse a request as a whole that holds such an item, without saying which."""
 
     kind: Literal["refuse_batch"]
@@ -239,9 +260,10 @@ class TooLarge(Fault):
 
 
 class RateLimit(_RetryAfter):
-    """Answer 429 to what exceeds `requests_per_s` admitted requests in any second."""
+    """Answer 429 to what exceeds `requests_per_s` admitted requests in any second; `on`: one sort's only."""
 
     kind: Literal["rate_limit"]
+    on: Call | None = None
     requests_per_s: Count
 
 

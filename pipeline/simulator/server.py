@@ -8,15 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import json
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from pipeline.simulator.exchange import Delivery
-from pipeline.simulator.store import Profile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,22 +37,21 @@ class Server:
         self._works: set[asyncio.Task[Response]] = set()
 
     def application(self) -> web.Application:
-        """Return the routes: all is the vendor's but `/_simulator/…`, which answers this machine only."""
+        """Return the routes: `/_simulator/…` asks past the API, on this machine only; the rest is the API."""
         app = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[_loopback_only])
-        app.router.add_get("/_simulator/profiles/count", self._count)
-        app.router.add_get("/_simulator/profiles/{iccid}", self._profile)
-        app.router.add_post("/_simulator/profiles", self._plant)
         app.router.add_get("/_simulator/requests", self._requests)
+        app.router.add_route("*", "/_simulator/{path:.*}", self._witness)
         app.router.add_route("*", "/{path:(?!_simulator/).*}", self._serve)
         app.on_cleanup.append(self._abandon)
         return app
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        # Wall time that no clock correction can turn back.
-        now = self._started_at + time.monotonic()
+        arrived_at = self._now()
         with self._vendor.traffic.open_request():
             body = await request.read()
-            plan = self._vendor.handle(now, request.headers, body, method=request.method, path=request.path)
+            plan = self._vendor.handle(
+                arrived_at, request.headers, body, method=request.method, path=request.path
+            )
             work = asyncio.create_task(self._carry_out(plan))
             self._works.add(work)
             work.add_done_callback(self._works.discard)
@@ -61,15 +59,21 @@ class Server:
             response = await asyncio.shield(work)
             return await _deliver(request, response)
 
+    def _now(self) -> float:
+        """Give wall time that no clock correction can turn back."""
+        return self._started_at + time.monotonic()
+
     async def _carry_out(self, plan: Plan) -> Response:
         if self._slots is None or plan.refusal is not None:
-            await asyncio.sleep(plan.wait_s)
-            return self._vendor.carry_out(plan)
+            return await self._carry_out_in_time(plan)
         if self._slots.locked():
             self._vendor.traffic.faults["capacity"] += 1
         async with self._slots:
-            await asyncio.sleep(plan.wait_s)
-            return self._vendor.carry_out(plan)
+            return await self._carry_out_in_time(plan)
+
+    async def _carry_out_in_time(self, plan: Plan) -> Response:
+        await asyncio.sleep(plan.wait_s)
+        return self._vendor.carry_out(replace(plan, wait_s=max(plan.wait_s, self._now() - plan.now)))
 
     async def _abandon(self, _app: web.Application) -> None:
         works = tuple(self._works)
@@ -77,37 +81,13 @@ class Server:
             work.cancel()
         await asyncio.gather(*works, return_exceptions=True)
 
-    async def _count(self, _request: web.Request) -> web.Response:
-        return web.json_response({"count": self._vendor.store.count})
-
-    async def _profile(self, request: web.Request) -> web.Response:
-        found = self._vendor.store.find(request.match_info["iccid"])
-        return web.json_response(found or {"error": "no such profile"}, status=200 if found else 404)
-
-    async def _plant(self, request: web.Request) -> web.Response:
-        try:
-            profiles = _profiles(json.loads(await request.read()))
-        except (ValueError, TypeError, AttributeError) as error:
-            return web.json_response({"error": f"nothing planted: {error}"}, status=400)
-        known = self._vendor.store.add(profiles, planted=True)
-        return web.json_response({"planted": len(profiles) - len(known)})
+    async def _witness(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        path = request.path.removeprefix("/_simulator")
+        return await _deliver(request, self._vendor.witness(self._now(), request.method, path, body))
 
     async def _requests(self, _request: web.Request) -> web.Response:
         return web.json_response(self._vendor.traffic.as_json())
-
-
-def _profiles(document: Any) -> list[Profile]:
-    """Read `{"profiles":[{"iccid":…}]}` or `{"iccids":[…]}`; the first of equal ICCIDs counts."""
-    entries = document.get("profiles", [{"iccid": iccid} for iccid in document.get("iccids", ())])
-    planted: dict[str, Profile] = {}
-    for entry in entries:
-        profile = Profile(**entry)
-        if not profile.iccid or not all(value is None or isinstance(value, str) for value in profile):
-            raise ValueError("every profile needs an iccid, and all its values must be text")
-        planted.setdefault(profile.iccid, profile)
-    if not planted:
-        raise ValueError("neither profiles nor iccids given")
-    return list(planted.values())
 
 
 async def _deliver(request: web.Request, response: Response) -> web.StreamResponse:

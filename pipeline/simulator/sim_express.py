@@ -9,7 +9,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from pipeline.simulator.exchange import HTML, PAGE, Plan, Response, disturbed, retry_after
+from pipeline.simulator.exchange import HTML, PAGE, Plan, RateGate, Response, disturbed
 from pipeline.simulator.fault_kinds import (
     Busy,
     CutAfterCommit,
@@ -26,12 +26,13 @@ from pipeline.simulator.fault_kinds import (
 )  # fmt: skip
 from pipeline.simulator.faults import Faults
 from pipeline.simulator.sim_express_signature import Doorkeeper
-from pipeline.simulator.traffic import SlidingWindow, Traffic
+from pipeline.simulator.sim_express_witness import answer
+from pipeline.simulator.traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipeline.simulator.fault_kinds import AnyFault
+    from pipeline.simulator.fault_kinds import Fault
     from pipeline.simulator.store import Store
 
 IMPORT_PATH = "/v1/profile/importProfileList"
@@ -86,7 +87,7 @@ class SimExpress:
         self.traffic = Traffic()
         self._doorkeeper = Doorkeeper(access_code, secret_code, timestamp_unit_s)
         self._max_items = max_items
-        self._admitted = [SlidingWindow() for _ in self.faults.rate_limits]
+        self._gate = RateGate(self.faults.rate_limits, self.traffic.faults)
 
     def handle(
         self,
@@ -109,7 +110,7 @@ class SimExpress:
         if unproven is not None:
             self.traffic.rejected_signatures += 1
             return Plan(now, refusal=_envelope(*unproven, hits), number=number)
-        refusal = self._over_rate(now)
+        refusal = self._gate.refuses(now)
         items: tuple[dict[str, Any], ...] = ()
         if refusal is None:
             items, refusal = self._items(body, hits)
@@ -130,18 +131,12 @@ class SimExpress:
             return _envelope("900001", "system busy", plan.hits)
         return disturbed(ending, reply, plan.now)
 
-    def _over_rate(self, now: float) -> Response | None:
-        for limit, admitted in zip(self.faults.rate_limits, self._admitted, strict=True):
-            if admitted.count(now) >= limit.requests_per_s:
-                self.traffic.faults["rate_limit"] += 1
-                header = retry_after(now, limit.retry_after_s, as_date=limit.retry_after_date)
-                return Response(429, PAGE, HTML, header)
-        for admitted in self._admitted:
-            admitted.add(now)
-        return None
+    def witness(self, now: float, method: str, path: str, body: bytes) -> Response:  # noqa: ARG002 - a Vendor's
+        """Answer a test's question about the profiles."""
+        return answer(self.store, method, path, body)
 
     def _items(
-        self, body: bytes, hits: Sequence[AnyFault]
+        self, body: bytes, hits: Sequence[Fault]
     ) -> tuple[tuple[dict[str, Any], ...], Response | None]:
         """Return the items of the request, or the refusal of a request that is malformed or too large."""
         try:
@@ -162,7 +157,7 @@ class SimExpress:
         self.traffic.max_items = max(self.traffic.max_items, len(items))
         return tuple(items), self._refused_whole(items, hits)
 
-    def _refused_whole(self, items: list[dict[str, Any]], hits: Sequence[AnyFault]) -> Response | None:
+    def _refused_whole(self, items: list[dict[str, Any]], hits: Sequence[Fault]) -> Response | None:
         for fault in hits:
             if isinstance(fault, TooLarge) and len(items) > fault.items:
                 self.traffic.faults[fault.kind] += 1
@@ -227,13 +222,13 @@ class SimExpress:
         document["resultItems" if by_table else "resultList"] = results
         return Response(body=_encoded(document))
 
-    def _count(self, hits: Sequence[AnyFault], kinds: Any) -> None:
+    def _count(self, hits: Sequence[Fault], kinds: Any) -> None:
         for fault in hits:
             if isinstance(fault, kinds):
                 self.traffic.faults[fault.kind] += 1
 
 
-def _envelope(code: str, message: str, hits: Sequence[AnyFault]) -> Response:
+def _envelope(code: str, message: str, hits: Sequence[Fault]) -> Response:
     key = "code" if any(isinstance(fault, Spelling) for fault in hits) else "errorCode"
     return Response(body=_encoded({key: code, "errorMsg": message}))
 

@@ -33,9 +33,10 @@ class SlidingWindow:
 
 
 class Traffic:
-    """Counters over the whole life of a simulator."""
+    """Counters over the whole life of a simulator; `own` are the vendor's, from 0."""
 
-    def __init__(self) -> None:
+    def __init__(self, *own: str) -> None:
+        self.own = dict.fromkeys(own, 0)
         self.requests = 0
         self.rejected_signatures = 0
         self.max_items = 0
@@ -71,4 +72,5 @@ class Traffic:
             "max_items": self.max_items,
             "peak_requests_in_one_second": self._peak_in_window,
             "peak_concurrency": self._peak_open,
+            **self.own,
         }
