@@ -47,12 +47,13 @@ T = TypeVar("T")
 def demo(
     items: Annotated[int, typer.Option(min=1, help="Rows of the sample inventory.")] = 200_000,
     seed: Annotated[int, typer.Option(help="Seed of the sample and of the vendor's faults.")] = 1,
+    target: Annotated[str, typer.Option(help="The vendor: sim-express or bulk-subscriber.")] = "sim-express",
     runs: Runs = RUNS,
 ) -> None:
     """Show the whole thing against the embedded simulator, and compare both sides' books."""
     from pipeline.demo import run_demo
 
-    raise typer.Exit(run_demo(items=items, seed=seed, runs=runs))
+    raise typer.Exit(run_demo(target=target, items=items, seed=seed, runs=runs))
 
 
 @app.command(epilog="Example: simlift check delivery.csv.gz --job config/sim-express.toml")
@@ -135,7 +136,8 @@ def status(
 
     found = _of_each([run_id] if run_id else run_ids(runs), runs, reports.summary)
     if as_json:
-        _print_json(found[0].data() if run_id else [summary.data() for summary in found])
+        data = [s.data() | ({"open_tickets": s.open_tickets} if s.open_tickets else {}) for s in found]
+        _print_json(data[0] if run_id else data)
     elif not found:
         _print_lines([f"no runs in {runs}"])
     else:
@@ -182,9 +184,22 @@ def trace(
     raise typer.Exit(0 if entries else 1)
 
 
+@app.command(epilog="Example: simlift targets --json")
+def targets(as_json: AsJson = False) -> None:
+    """List the targets and sources that are installed, each target with its settings and columns."""
+    from pipeline.catalogue import read_catalogue
+
+    found = read_catalogue()
+    if as_json:
+        _print_json(found.data())
+    else:
+        _print_lines(found.text())
+    raise typer.Exit(0 if found.sound else 1)
+
+
 @app.command(epilog="Example: simlift simulate sim-express --port 8080 --faults config/faults.toml")
 def simulate(
-    vendor: Annotated[str, typer.Argument(metavar="VENDOR", help="sim-express")],
+    vendor: Annotated[str, typer.Argument(metavar="VENDOR", help="sim-express or bulk-subscriber")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on the loopback; 0: a free one.")] = 0,
     faults: Annotated[
         Path | None, typer.Option(help="What goes wrong (TOML), see config/faults.toml.")

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import InventoryError
-from pipeline.plugins import installed
+from pipeline.plugins import every, installed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pipeline.contracts import Source
+
+_COMPRESSED = (".gz", ".zst")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Inventory:
 
 def open_inventory(paths: Sequence[Path]) -> Inventory:
     """Open the inventory's files. Raises InventoryError."""
-    sources = tuple(installed("sources", "csv")(path) for path in paths)
+    sources = tuple(_source_for(path)(path) for path in paths)
     for path, source in zip(paths, sources, strict=True):
         if source.header != sources[0].header:
             raise InventoryError(
@@ -53,3 +55,12 @@ def open_inventory(paths: Sequence[Path]) -> Inventory:
                 "import this one in a run of its own"
             )
     return Inventory(tuple(path.absolute() for path in paths), sources)
+
+
+def _source_for(path: Path) -> Callable[[Path], Source]:
+    """Find the source whose files have this name's end, compressed or not; CSV where none has."""
+    name = path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path
+    suffix = name.suffix.lower()
+    csv: Callable[[Path], Source] = installed("sources", "csv")
+    found = (plugin.loaded for plugin in every("sources") if plugin.loaded is not None)
+    return next((source for source in found if suffix in getattr(source, "suffixes", ())), csv)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -47,12 +47,14 @@ class _Layout:
 
 
 class CsvSource:
-    """One CSV file as a `contracts.Source`.
+    """Text in columns: comma, semicolon, tab or bar between them, plain or compressed.
 
     Holds a few times `block_bytes` + `row_bytes`, whatever the file's length. A row longer than
     `row_bytes` is broken. Raises InventoryError when the file cannot be opened or has no readable header;
     a header without rows is none.
     """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv", ".txt")
 
     def __init__(self, path: Path, *, block_bytes: int = 4_000_000, row_bytes: int = 1_000_000) -> None:
         self._path = path
