@@ -38,14 +38,19 @@ def carry_out(work: Import, folder: Path) -> int:
     finally:
         work.ledger.close()
     because = Redactor(work.secrets).text(record.stop_reason)
-    sys.stdout.write("".join(f"{line}\n" for line in result_lines(summary, folder, because)))
+    found = [
+        f"  finding    {rows:>12,} x {code}, see log.jsonl or simlift check"
+        for code, rows in work.findings.items()
+    ]
+    sys.stdout.write("".join(f"{line}\n" for line in [*result_lines(summary, folder, because), *found]))
     return record.exit_code or 0
 
 
 def result_lines(summary: reports.Summary, folder: Path, stop_reason: str = "") -> list[str]:
     """Give the end of a run as a person wants to read it."""
-    rows = summary.settled if summary.rows_read is None else summary.rows_read
-    lines = [f"run {summary.run_id}: {summary.state}, {summary.good:,} of {rows:,} rows read are good"]
+    under_way = summary.rows_read is None
+    rows = f"{summary.settled:,} rows settled" if under_way else f"{summary.rows_read:,} rows read"
+    lines = [f"run {summary.run_id}: {summary.state}, {summary.good:,} of {rows} are good"]
     if stop_reason:
         lines.append(f"  because: {stop_reason}")
     if summary.open_tickets:

@@ -170,10 +170,9 @@ def trace(
 ) -> None:
     """Tell what became of one ICCID, in every run."""
     from pipeline import reports
-    from pipeline.identifiers import normalise
-    from pipeline.runs import run_ids
+    from pipeline.runs import keys_meant, run_ids
 
-    traces = _of_each(run_ids(runs), runs, lambda ledger: reports.traced(ledger, normalise(key)))
+    traces = _of_each(run_ids(runs), runs, lambda ledger: reports.traced(ledger, keys_meant(ledger, key)))
     entries = [entry for trace in traces for entry in trace]
     if as_json:
         _print_json([entry.data() for entry in entries])

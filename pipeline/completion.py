@@ -21,7 +21,7 @@ _ENDS = {Ruling.SUCCEEDED: Status.SUCCEEDED, Ruling.REFUSED: Status.REFUSED}
 _STILL_OPEN = Final(
     Status.IN_DOUBT,
     STILL_OPEN,
-    "the vendor accepted it and has not finished it within give_up_s; `simlift resume` asks again",
+    "the vendor accepted it and did not say within give_up_s how it ended; `simlift resume` asks again",
 )
 
 
@@ -30,7 +30,7 @@ def to_ask_singly(
 ) -> set[int]:
     """Give the items (by index) that a question for their whole call told nothing of, and never will.
 
-    None before its time where the call had no answer at all: that says nothing of the question.
+    None before its time (`last`) where the call had no answer at all: that says nothing of the question.
     """
     if not call:
         return set()

@@ -122,7 +122,7 @@ class Import:
         self._counts = {**ledger.counts(), Status.REJECTED: 0, Status.DUPLICATE: 0}
         self._batches_before = ledger.batches()
         self._never_sent: Counter[Status] = Counter()
-        self._findings: Counter[str] = Counter()
+        self.findings: Counter[str] = Counter()  # by code, as far as this process has read
         self._rows_read = self._bytes_read = 0
         self._began = time.monotonic()
         self._signal = 0
@@ -189,9 +189,9 @@ class Import:
             self._never_sent.update(row.status for row in portion.exceptional if row.status)
         self._rows_read, self._bytes_read = portion.rows_read, portion.bytes_read
         for finding in portion.findings:
-            if not self._findings[finding.code]:
+            if not self.findings[finding.code]:
                 log.warning("finding", code=finding.code, first=finding.words)
-            self._findings[finding.code] += 1
+            self.findings[finding.code] += 1
 
     def stop(self, signal_number: int) -> None:
         """Take no new batch, let those in flight be answered for a while, then end as interrupted."""
@@ -240,7 +240,7 @@ class Import:
             )
         exit_code = self._exit_code(state, counts)
         log.info(
-            "run ended", state=str(state), reason=reason, exit_code=exit_code, findings=dict(self._findings)
+            "run ended", state=str(state), reason=reason, exit_code=exit_code, findings=dict(self.findings)
         )
         self.ledger.update_run(
             state=state,

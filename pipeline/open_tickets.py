@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
@@ -41,6 +41,15 @@ class _Promised:
     singly: bool = False
     last: bool = False
 
+    def forget_done(self) -> None:
+        """Let go of the items that are done, once they are half: one slow item must not hold a whole call."""
+        if 2 * len(self.open) > len(self.batch):
+            return
+        still_open = pa.array(self.open, pa.int64())
+        self.batch = replace(self.batch, items=self.batch.items.take(still_open))
+        self.tickets = self.tickets.take(still_open)
+        self.open = list(range(len(self.batch)))
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -64,6 +73,7 @@ class OpenTickets:
         self._due: list[tuple[float, int, _Promised]] = []
         self._begun: deque[_Promised] = deque()
         self._number = count()
+        self._held: Counter[str] = Counter()
         self.items = 0
 
     @property
@@ -118,6 +128,9 @@ class OpenTickets:
         promised = question.promised
         promised.asking -= 1
         self.items -= len(done)
+        for ticket in (question.tickets[index] for index in done):
+            if not self.shared(ticket):  # what was shared once stays so
+                del self._held[ticket]
         if done:
             promised.open = [index for index in promised.open if index not in done]
         if call_refused:
@@ -128,10 +141,18 @@ class OpenTickets:
             self._begun.append(promised)
         if promised.asking or promised.left or not promised.open:
             return
+        promised.forget_done()
         promised.wait_s = min(2 * promised.wait_s, self._policy.longest_poll_s)
         # Once more when the time is over, not only at the next doubling.
         at = now + promised.wait_s
         self._push(promised, min(at, promised.give_up_at) if now < promised.give_up_at else at)
+
+    def shared(self, ticket: str) -> bool:
+        """Tell whether several items held this ticket at once: a word on it is the end of none of them.
+
+        One that is given anew after its first holder was done is not noticed: what is done is forgotten.
+        """
+        return self._held[ticket] > 1
 
     def next_due(self) -> float:
         """Give the time of the next question; infinity when there is none."""
@@ -144,12 +165,15 @@ class OpenTickets:
         give_up_at = now + self._policy.give_up_s
         promised = _Promised(batch, tickets, call, first_s, give_up_at, list(range(len(batch))))
         self.items += len(batch)
+        self._held.update(tickets.to_pylist())
         self._push(promised, now + wait_s)
 
     def _push(self, promised: _Promised, at: float) -> None:
         heapq.heappush(self._due, (at, next(self._number), promised))
 
     def _begin(self, promised: _Promised, now: float) -> None:
-        promised.last, promised.singly = now >= promised.give_up_at, False
+        if not promised.last:  # after a last round only what could not be put to the vendor is left
+            promised.singly = False
+        promised.last = now >= promised.give_up_at
         promised.left.extend(promised.open)
         self._begun.append(promised)

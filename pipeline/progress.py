@@ -119,7 +119,10 @@ def panel(snapshot: Snapshot, rows_per_s: float) -> Group:
 
 
 def eta_s(snapshot: Snapshot, rows_per_s: float) -> float | None:
-    """Estimate the seconds left from the share read and the rate; None when nothing can be said yet."""
+    """Estimate the seconds left from the share read and the rate; None when nothing can be said."""
+    only_tickets = snapshot.reading_done and snapshot.settled + snapshot.open_tickets >= snapshot.rows_read
+    if snapshot.open_tickets and only_tickets:
+        return None  # the rest is the vendor's to finish, at a pace of its own
     if rows_per_s <= 0 or not snapshot.rows_expected:
         return None
     return max(0.0, snapshot.rows_expected - snapshot.settled) / rows_per_s

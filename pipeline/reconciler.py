@@ -6,6 +6,7 @@ Pure. The rules are DESIGN "How the reconciler believes a reply", steps 2 to 5; 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,10 @@ def _by_name(keys: Sequence[str], reply: Reply, rest: Verdict) -> Verdicts:
         odd.append(("reply_contradicts", f"entries that name no item: {len(found.unnamed)}"))
     if odd and rest.ruling is not Ruling.OPEN:
         rest = Verdict(Ruling.OPEN, *odd[0])
-    known = found.named | dict.fromkeys(found.disputed, _DISPUTED)
+    shared = _sharing_tickets(found, reply)
+    if shared:
+        odd.append(("ticket_shared", f"items whose ticket another entry bears as well: {len(shared)}"))
+    known = found.named | dict.fromkeys(shared, _SHARED) | dict.fromkeys(found.disputed, _DISPUTED)
     verdicts = {index: known.get(index, rest) for index in range(len(keys))}
     exceptions = {index: verdict for index, verdict in verdicts.items() if verdict != PLAIN_SUCCESS}
     return Verdicts(len(keys), exceptions, tuple(words for _, words in odd), reply.call)
@@ -81,6 +85,10 @@ def _one_by_one(keys: Sequence[str], reply: Reply) -> Verdicts:
 _NO_WORD = Verdict(Ruling.OPEN, "reply_short", "the reply has no word on this item")
 _DISPUTED = Verdict(
     Ruling.OPEN, "reply_contradicts", "the reply has entries for this item that contradict one another"
+)
+
+_SHARED = Verdict(
+    Ruling.OPEN, "ticket_shared", "the reply gives one ticket to several items: its end would tell of neither"
 )
 
 
@@ -116,6 +124,15 @@ def _sort_out(index_of: Mapping[str, int], order: Sequence[str], reply: Reply) -
         else:
             found.named[index] = answer.verdict
     return found
+
+
+def _sharing_tickets(found: _SortedOut, reply: Reply) -> set[int]:
+    """Give the items (by index) whose ticket stands beside another name too: a word on it is not theirs."""
+    bearers: defaultdict[str, set[str | None]] = defaultdict(set)
+    for answer in reply.answers:
+        if answer.verdict.ticket:
+            bearers[answer.verdict.ticket].add(answer.names)
+    return {index for index, verdict in found.named.items() if len(bearers.get(verdict.ticket, ())) > 1}
 
 
 def _order_does_not_matter(items: int, found: _SortedOut) -> Verdict | None:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import UsageError
+from pipeline.identifiers import normalise
 from pipeline.importer import Import, Work, open_target, produce
 from pipeline.inventory import open_inventory
 from pipeline.model import STILL_OPEN, RunRecord, State
 from pipeline.plugins import installed
+from pipeline.rules import rules_of
 from pipeline.settings import job_from, nearest
 
 if TYPE_CHECKING:
@@ -124,6 +126,19 @@ def try_again(folder: Path, codes: Collection[str] = ()) -> Import:
         if not ledger.reopen(codes) and ledger.run().state is State.FINISHED:
             return Import(ledger)
         return _take_up(ledger, inventory, job)
+
+
+def keys_meant(ledger: Ledger, text: str) -> list[str]:
+    """Give the keys a person may mean by `text` in a run: as it stands, and as each form its target knows."""
+    key = normalise(text)
+    kind, _, value = key.rpartition(":")
+    try:
+        fields = rules_of(installed("targets", ledger.run().target).rules)
+    except UsageError:
+        return [key]  # the run's target is no longer installed
+    forms = [form for rule in fields if rule.forms_by for form in rule.forms_by.forms]
+    wanted = [form for form in forms if not kind or form.name == kind.upper()]
+    return [key, *(f"{form.name}:{normalise(value).removeprefix(form.peel)}" for form in wanted)]
 
 
 @contextmanager

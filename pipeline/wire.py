@@ -56,7 +56,9 @@ def fault_of(response: Response) -> Fault | None:
         case 401 | 403 | 404 | 405 | 407:
             return Fault(FaultKind.STOP, code, reason)
         case _ if 300 <= status < 400:  # noqa: PLR2004 - the class of redirection
-            to = response.headers.get("location", "elsewhere").partition("?")[0]
+            to = words_of(
+                response.headers.get("location", "elsewhere").partition("?")[0].encode("utf-8", "replace")
+            )
             return Fault(
                 FaultKind.STOP,
                 code,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Completion, Limits, Retry
 
 BACKLOG_BATCHES = 64  # full batches' worth of items that may wait to go out again
+CALLS_LOST = 8  # questions for a call without an answer in a row: from then on each ticket is asked after too
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +77,7 @@ class WorkerPool:
         self._changed = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
         self._asked_last = False
-        self._asking = self.in_flight = self.claimed = 0
+        self._asking = self.in_flight = self.claimed = self._calls_lost = 0
         self.settled: Counter[Status] = Counter()
         self.state = State.RUNNING
         self.stop_reason = ""
@@ -252,7 +253,15 @@ class WorkerPool:
         fault = outcome if isinstance(outcome, Fault) else None
         if stop := self._vendor.asked(fault, probe=probe):
             self.stop(State.STOPPED, stop)
-        singly = to_ask_singly(question.tickets, outcome, call=question.call, last=question.last)
+        if question.call:
+            lost = fault is not None and fault.kind is FaultKind.LOST
+            self._calls_lost = self._calls_lost + 1 if lost else 0
+        singly = to_ask_singly(
+            question.tickets,
+            outcome,
+            call=question.call,
+            last=question.last or self._calls_lost >= CALLS_LOST,
+        )
         decision = decide_promised(
             question.batch,
             outcome,
@@ -295,7 +304,14 @@ class WorkerPool:
                 reason=said.reason,
             )
             return said
-        return {index: said[ticket] for index, ticket in question.tickets.items() if ticket in said}
+        shared = {index for index, ticket in question.tickets.items() if self._tickets.shared(ticket)}
+        if shared:
+            log.warning("tickets given to several items", batch=question.batch.id, items=len(shared))
+        return {
+            index: said[ticket]
+            for index, ticket in question.tickets.items()
+            if ticket in said and index not in shared
+        }
 
     def _count(self, rows: Iterable[Exceptional], plain: int) -> None:
         final = Counter(row.status for row in rows if row.status is not None)

@@ -125,6 +125,24 @@ async def test_a_token_that_is_good_for_few_requests_is_no_refusal() -> None:
     assert vendor.logins <= 17
 
 
+async def test_a_token_used_up_by_others_is_no_refusal_though_a_newer_one_works_already() -> None:
+    token = bearer()
+
+    class UsedUp(Vendor):
+        """Lets another request log in anew and succeed while the second refusal is on its way back."""
+
+        async def exchange(self, make_request: Callable[[], Request]) -> Response:
+            response = await super().exchange(make_request)
+            if self.borne[-2:] == ["t1", "t2"] and self.logins == 2:
+                token._number, token._token, token._worked = 3, "t3", 3
+                self.logins, self.tokens["t3"] = 3, 9
+            return response
+
+    vendor = UsedUp(uses=0)
+    assert isinstance(await token.exchange(vendor, get), Response)
+    assert vendor.borne == ["t1", "t2", "t3"]
+
+
 async def test_sixteen_share_the_failure_of_one_login() -> None:
     vendor, token = Vendor(login=lambda: told(b"", 503, {"retry-after": "7"})), bearer()
     found = await asyncio.gather(*(token.exchange(vendor, get) for _ in range(16)))
@@ -244,6 +262,21 @@ async def test_a_login_that_fails_after_a_refused_token_says_that_the_batch_has_
     found = await token.exchange(vendor, get)
     assert isinstance(found, Fault)
     assert (found.kind, found.reached) == (FaultKind.NOT_CARRIED_OUT, True)
+
+
+async def test_a_repeat_that_meets_no_connection_says_that_the_batch_has_left() -> None:
+    class Going(Vendor):
+        async def exchange(self, make_request: Callable[[], Request]) -> Response:
+            if self.logins == 2:
+                raise NoReply(Fault(FaultKind.NOT_CARRIED_OUT, "connect", "no connection", reached=False))
+            return await super().exchange(make_request)
+
+    vendor, token = Going(), bearer()
+    await token.exchange(vendor, get)
+    vendor.tokens.clear()
+    with pytest.raises(NoReply) as found:
+        await token.exchange(vendor, get)
+    assert (found.value.fault.kind, found.value.fault.reached) == (FaultKind.NOT_CARRIED_OUT, True)
 
 
 # ---------------------------------------------------------------- a token refused

@@ -16,6 +16,7 @@ from pipeline.reconciler import reconcile
 from pipeline.screening import Screen
 from pipeline.settings import WITHOUT_SECRETS, Input, read_table
 from pipeline.targets.bulk_subscriber import BulkSubscriber, Settings, Subscriber
+from pipeline.targets.bulk_subscriber_reply import name_of
 from pipeline.wire import Response
 
 if TYPE_CHECKING:
@@ -273,10 +274,10 @@ def test_a_refusal_lists_the_failed_and_leaves_the_others_untouched() -> None:
     assert verdicts.exceptions[0].ruling is verdicts.exceptions[2].ruling is Ruling.UNTOUCHED
 
 
-def test_beside_a_failed_node_a_missing_one_is_untouched_and_a_promised_one_promised() -> None:
+def test_beside_a_promised_node_a_missing_one_is_open_though_another_failed() -> None:
     verdicts = reconcile(KEYS, reply({"bulk": [failed(1), node(2)]}))
     assert [verdicts.exceptions[index].ruling for index in range(3)] == [
-        Ruling.UNTOUCHED,
+        Ruling.OPEN,
         Ruling.REFUSED,
         Ruling.PROMISED,
     ]
@@ -618,7 +619,12 @@ def test_a_vendor_without_the_question_for_a_call_is_asked_otherwise(status: int
     assert found.reason == f"http_{status}: HTTP {status}: <html>"
 
 
-@pytest.mark.parametrize("status", [403, 404, 405])
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_ticket_that_a_gateway_no_longer_finds_has_no_word_on_it(status: int) -> None:
+    assert ask(b"<html>", status=status) == {}
+
+
+@pytest.mark.parametrize("status", [403, 405])
 def test_a_question_for_a_ticket_at_a_wrong_path_stops_the_run(status: int) -> None:
     found = ask(b"<html>", status=status)
     assert isinstance(found, Fault)
@@ -728,6 +734,12 @@ def test_the_token_is_never_shown(status: int) -> None:
             assert "our-token" not in repr(told)
         nodes = reply({"bulk": [failed(0, words, words), failed(1, "X", words)]}).answers
         assert "yJhbG" not in repr(nodes)
+
+
+def test_the_token_is_not_shown_where_a_redirect_leads_to_it() -> None:
+    assert fault(b"", 302, {"location": f"/login/{TOKEN}"}).reason.startswith(
+        "HTTP 302: redirected to /login/…"
+    )
 
 
 # ---------------------------------------------------------------- any JSON whatever
@@ -890,3 +902,7 @@ def test_a_code_can_only_mean_what_there_is() -> None:
 def test_the_address_has_no_default() -> None:
     with pytest.raises(UsageError, match=r"target\.base_url: is missing"):
         read_table(Settings, {"kind": "bulk-subscriber", **LOGIN}, where="job.toml", table="target")
+
+
+def test_an_iccid_echoed_with_its_padding_is_the_one_that_was_sent() -> None:
+    assert name_of({"type": "iccid", "value": " 8935711001000034535F "}) == "ICCID:8935711001000034535"

@@ -207,7 +207,7 @@ def test_a_trace_tells_every_run_oldest_first_with_the_key_whole() -> None:
     key = "8935711111111111119"
     first = LedgerInMemory(row(17, Status.REFUSED, key=key, sends=6, batch=9, code="E7", reason="no"))
     second = LedgerInMemory(row(1, key=key), row(2), run_id="again", started_at=1_767_312_000.0)
-    entries = [*traced(second, key), *traced(first, key)]
+    entries = [*traced(second, [key]), *traced(first, [key])]
     one, other = trace_text(entries)
     assert one.startswith(f"2026-01-01T00:00:00Z  run nightly (sim-express)  row 17  {key}  ")
     assert one.endswith("  refused by the vendor (E7: no); sent 6 times, last in batch 9")
@@ -217,22 +217,23 @@ def test_a_trace_tells_every_run_oldest_first_with_the_key_whole() -> None:
 
 
 def test_an_open_row_is_traced_as_open() -> None:
-    (entry,) = traced(LedgerInMemory(row(1, None, key="k", in_doubt=True)), "k")
+    (entry,) = traced(LedgerInMemory(row(1, None, key="k", in_doubt=True)), ["k"])
     assert "open, to be sent again; an earlier send had no trustworthy answer" in trace_text([entry])[0]
     assert entry.data()["status"] is None
 
 
 def test_a_rejected_row_was_never_sent() -> None:
     (line,) = trace_text(
-        traced(LedgerInMemory(row(1, Status.REJECTED, key="k", reason="iccid: too short")), "k")
+        traced(LedgerInMemory(row(1, Status.REJECTED, key="k", reason="iccid: too short")), ["k"])
     )
     assert line.endswith("rejected by our screening, never sent (iccid: too short)")
 
 
 def test_the_vendors_words_can_neither_break_a_line_nor_drive_the_terminal() -> None:
-    (line,) = trace_text(traced(LedgerInMemory(row(1, Status.REFUSED, key="k", reason="a\r\n\x1b[2Jb")), "k"))
+    ledger = LedgerInMemory(row(1, Status.REFUSED, key="k", reason="a\r\n\x1b[2Jb"))
+    (line,) = trace_text(traced(ledger, ["k"]))
     assert line.isprintable()
 
 
 def test_an_unknown_key_has_no_trace() -> None:
-    assert trace_text(traced(LedgerInMemory(row(1)), "nobody")) == []
+    assert trace_text(traced(LedgerInMemory(row(1)), ["nobody"])) == []

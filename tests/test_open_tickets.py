@@ -120,7 +120,7 @@ def test_a_round_of_single_questions_is_over_when_all_are_answered() -> None:
     tickets.answered(first, {0}, 5.0)
     assert tickets.next_due() == 9
     _, question = next_of(tickets)
-    assert question.tickets == {1: "t1"}
+    assert [*question.tickets.values()] == ["t1"]
 
 
 def test_what_is_done_is_not_asked_after_again() -> None:
@@ -129,8 +129,9 @@ def test_what_is_done_is_not_asked_after_again() -> None:
     tickets.answered(question, {0, 2}, at)
     assert tickets.items == 1
     at, question = next_of(tickets)
-    assert question.tickets == {1: "t1"}
-    tickets.answered(question, {1}, at)
+    ((index, ticket),) = question.tickets.items()
+    assert (ticket, question.batch.keys()[index]) == ("t1", key_of(2))
+    tickets.answered(question, {index}, at)
     assert (tickets.items, tickets.next_due()) == (0, math.inf)
 
 
@@ -171,6 +172,19 @@ def test_what_is_asked_one_by_one_at_the_last_is_asked_for_the_last_time() -> No
     single = tickets.take(at)
     assert single is not None
     assert single.last
+
+
+def test_after_the_last_round_a_call_that_has_told_all_it_can_is_not_asked_after_again() -> None:
+    tickets = promised(2, policy=Completion(first_poll_s=2, longest_poll_s=20, give_up_s=1))
+    at, question = next_of(tickets)
+    assert (question.call, question.last) == ("call", True)
+    tickets.answered(question, (), at, singly={0, 1})
+    for _ in range(3):
+        for _ in range(2):
+            at, question = next_of(tickets) if tickets.next_due() > at else (at, tickets.take(at))
+            assert question is not None
+            assert (question.call, len(question.tickets), question.last) == ("", 1, True)
+            tickets.answered(question, (), at)
 
 
 def test_the_call_that_waited_longest_is_asked_after_first() -> None:
@@ -262,6 +276,30 @@ def test_a_hundred_thousand_open_tickets_cost_less_than_100_mb() -> None:
         tracemalloc.stop()
     assert tickets.items == calls * items
     assert python_bytes + pa.total_allocated_bytes() - before < 100e6
+
+
+def test_one_item_that_is_never_finished_does_not_keep_its_whole_call_in_memory() -> None:
+    tickets = OpenTickets(Completion())
+    before = pa.total_allocated_bytes()
+    tickets.add(wide_batch(10_000), {index: f"t{index}" for index in range(10_000)}, "call", 0.0)
+    at, question = next_of(tickets)
+    slow = question.batch.keys()[7_000]
+    tickets.answered(question, {*question.tickets} - {7_000}, at)
+    del question
+    assert pa.total_allocated_bytes() - before < 20_000
+    _, question = next_of(tickets)
+    assert ([*question.tickets.values()], question.batch.keys()) == (["t7000"], [slow])
+
+
+def test_a_ticket_that_several_open_items_held_once_is_shared_for_good() -> None:
+    tickets = promised(2)
+    tickets.add(batch_of([7], id=2), {0: "t1"}, "other call", 0.0)
+    assert [tickets.shared(ticket) for ticket in ("t0", "t1", "never given")] == [False, True, False]
+    at, question = next_of(tickets)
+    tickets.answered(question, {0, 1}, at)
+    assert tickets.shared("t1")
+    tickets.add(batch_of([8], id=3), {0: "t0"}, "third call", at)
+    assert not tickets.shared("t0")
 
 
 def test_the_rest_of_a_batch_is_not_kept_in_memory() -> None:

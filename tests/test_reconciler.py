@@ -249,6 +249,28 @@ def test_entries_that_contradict_one_another_leave_their_item_and_the_rest_open(
     assert {verdicts.exceptions[index].code for index in (0, 1, 3)} == {"reply_contradicts"}
 
 
+def test_one_ticket_for_several_items_is_a_promise_to_none_of_them() -> None:
+    reply = Reply([promise(A, "one"), promise(B, "one"), promise(C), promise(D)], rest=MISSING)
+    verdicts = reconcile(KEYS, reply)
+    assert [(verdicts.exceptions[index].ruling, verdicts.exceptions[index].code) for index in range(4)] == [
+        (OPEN, "ticket_shared"),
+        (OPEN, "ticket_shared"),
+        (Ruling.PROMISED, ""),
+        (Ruling.PROMISED, ""),
+    ]
+    assert verdicts.evidence == ("items whose ticket another entry bears as well: 2",)
+
+
+def test_a_ticket_that_a_stranger_or_a_nameless_entry_bears_too_is_no_promise() -> None:
+    nameless = Answer(promise(B, "two").verdict)
+    reply = Reply([promise(A, "one"), promise(STRANGER, "one"), promise(B, "two"), nameless], rest=MISSING)
+    assert rulings(KEYS, reply) == [OPEN] * 4
+
+
+def test_the_same_promise_said_twice_of_one_item_is_a_promise() -> None:
+    assert rulings([A], Reply([promise(A), promise(A)], rest=MISSING)) == [Ruling.PROMISED]
+
+
 def test_an_entry_without_a_name_makes_the_rest_doubtful() -> None:
     verdicts = reconcile(KEYS, Reply([Answer(BAD_APN), Answer(BAD_APN, B)], rest=UNTOUCHED))
     assert [verdicts.exceptions[index].ruling for index in range(4)] == [OPEN, REFUSED, OPEN, OPEN]
@@ -277,10 +299,13 @@ def test_by_name_no_item_gets_a_word_that_no_entry_said_of_it(entries: list[tupl
     reply = Reply([Answer(verdict, name) for name, verdict in said], rest=UNTOUCHED)
     verdicts = reconcile(KEYS, reply)
     odd = any(name in (None, STRANGER) for name, _ in said)
+    bearers = {word: {name for name, other in entries if other == word} for word in ("t", "u")}
     for index, key in enumerate(KEYS):
         words = {verdict for name, verdict in said if name == key}
         ruling = verdicts.exceptions[index].ruling
-        if len(words) == 1:
+        if len(words) == 1 and len(bearers.get(next(iter(words)).ticket, ())) > 1:
+            assert ruling is OPEN
+        elif len(words) == 1:
             assert {verdicts.exceptions[index]} == words
         else:
             assert ruling is OPEN or (not words and not odd and ruling is Ruling.UNTOUCHED)

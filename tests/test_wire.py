@@ -74,6 +74,13 @@ def test_a_fault_without_words_says_the_status() -> None:
     assert fault.reason == "HTTP 500"
 
 
+def test_where_a_redirect_leads_to_is_shown_printable_and_bounded() -> None:
+    fault = fault_of(response(302, location="/\x1b[31m\udcff" + "y" * 9000))
+    assert fault is not None
+    assert fault.reason.isprintable()
+    assert len(fault.reason) < 300
+
+
 def test_a_redirect_says_where_to_and_what_to_do() -> None:
     fault = fault_of(response(301, location="https://new.example/"))
     assert fault is not None

@@ -7,7 +7,7 @@ import random
 import tempfile
 import threading
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,6 +35,7 @@ from pipeline.model import (
     Verdict,
 )
 from pipeline.settings import Completion, Retry
+from pipeline.worker_pool import CALLS_LOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -223,6 +224,32 @@ def test_a_call_whose_question_is_never_answered_is_asked_after_one_by_one_at_th
     ended = finish(tmp_path, vendor, [10])
     assert ended.counts[Status.SUCCEEDED] == 10
     assert len([call for _, call, _ in vendor.polls if not call]) == 10
+
+
+def test_many_calls_whose_questions_are_never_answered_are_asked_after_one_by_one(tmp_path: Path) -> None:
+    vendor = Finisher(of_poll=lambda call, _: LOST if call else None)
+    ended = finish(tmp_path, vendor, [2] * 300, completion=Completion())
+    assert (ended.state, ended.counts[Status.SUCCEEDED]) == (State.FINISHED, 600)
+
+
+def test_a_call_without_an_answer_now_and_then_is_not_asked_after_one_by_one(tmp_path: Path) -> None:
+    number = count(1)
+    vendor = Finisher(of_poll=lambda _call, _tickets: LOST if next(number) % CALLS_LOST else None)
+    ended = finish(tmp_path, vendor, [2] * 50, completion=Completion())
+    assert ended.counts[Status.SUCCEEDED] == 100
+    assert all(call for _, call, _ in vendor.polls)
+
+
+def test_a_ticket_given_to_items_of_two_calls_is_the_end_of_neither(tmp_path: Path) -> None:
+    def same_ticket(vendor: Finisher, batch: Batch) -> Reply:
+        given = vendor.promise(batch)
+        vendor.held["the same"] = Held("", virtual_clock.now(), 1)
+        first = Answer(Verdict(Ruling.PROMISED, ticket="the same"), batch.keys()[0])
+        return Reply([first, *given.answers[1:]], rest=NO_WORD, call=given.call)
+
+    ended = finish(tmp_path, Finisher(of_send=same_ticket), [5, 5])
+    assert ended.counts[Status.SUCCEEDED] == 8
+    assert [ended.outcomes[position] for position in (1, 6)] == [("in_doubt", 1)] * 2
 
 
 # ---------------------------------------------------------------- how it ends

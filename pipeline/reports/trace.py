@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.model import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pipeline.contracts import Ledger
 
@@ -59,8 +59,8 @@ class Traced:
         }
 
 
-def traced(ledger: Ledger, key: str) -> tuple[Traced, ...]:
-    """Give one entry for each row of this run that bears the key; none when the run does not know it."""
+def traced(ledger: Ledger, keys: Sequence[str]) -> tuple[Traced, ...]:
+    """Give one entry for each row of this run that bears one of the keys; none when it knows none of them."""
     run = ledger.run()
     return tuple(
         Traced(
@@ -77,6 +77,7 @@ def traced(ledger: Ledger, key: str) -> tuple[Traced, ...]:
             in_doubt=row.in_doubt,
             ticket=row.ticket,
         )
+        for key in keys
         for row in ledger.trace(key)
     )
 

@@ -43,7 +43,7 @@ class BearerToken:
         self._username, self._password = username, password
         self._token, self._ready = ready, bool(ready)
         self._number = int(self._ready)  # which token this is; 0: there was none yet
-        self._worked = 0  # the number of the last one that the vendor took
+        self._worked = 0  # the number of the latest one that the vendor took
         self._lock = asyncio.Lock()
         self._logins = 0
         self._failure: Fault | None = None
@@ -60,11 +60,16 @@ class BearerToken:
             if failure := await self._other_than(refused, http):
                 # A login may have left this machine; the request itself did only if a token was refused.
                 return replace(failure, reached=refused > 0)
-            used, response = await self._bearing(http, make_request)
+            try:
+                used, response = await self._bearing(http, make_request)
+            except NoReply as error:
+                if refused:  # then it left before
+                    raise NoReply(replace(error.fault, reached=True)) from error
+                raise
             if response.status != _UNAUTHORIZED:
-                self._worked = used
+                self._worked = max(self._worked, used)
                 return response
-            if self._ready or (refused and used != self._worked):
+            if self._ready or (refused and used > self._worked):
                 break
             refused = used
         said = http_fault(response, self.words)
@@ -151,7 +156,7 @@ def _of_login(fault: Fault) -> Fault:
             return fault
         case _:
             kind = FaultKind.STOP
-    return replace(fault, kind=kind, reason=f"no token: {fault.reason}")
+    return replace(fault, kind=kind, reason=f"no token from {LOGIN_PATH}: {fault.reason}")
 
 
 def _token_in(envelope: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
+from pipeline.identifiers import normalise
 from pipeline.model import PLAIN_SUCCESS, Answer, Fault, FaultKind, Ruling, Verdict
 from pipeline.wire import fault_of, retry_after
 
@@ -30,6 +31,7 @@ _SERVER_ERROR_CODE = "INTERNAL_ERROR"
 _NO_SUCH_CALL = "GLOBAL_1003"
 _DENIED = "AUTH_"
 _NOT_IMPLEMENTED = 501
+_GONE = (404, 410)
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._~-]{0,127}")
 _SERVER_ERROR = re.compile(
@@ -87,13 +89,19 @@ def id_of(value: object) -> str:
 
 
 def http_fault(response: Response, words: Words) -> Fault | None:
-    """Say what the HTTP status means. A JSON body is shown decoded, so that no escape disguises a secret."""
+    """Say what the HTTP status means. A JSON body is shown decoded, so that no escape disguises a secret.
+
+    Where a redirect leads to is the vendor's words as well.
+    """
     fault = fault_of(response)
     if fault is None:
         return None
     envelope = envelope_of(response.body)
     text = response.body.decode("utf-8", "replace") if envelope is None else _text(envelope)
-    return fault_of(replace(response, body=words(text).encode("utf-8", "replace")))
+    headers = dict(response.headers)
+    if "location" in headers:
+        headers["location"] = words(headers["location"])
+    return fault_of(replace(response, headers=headers, body=words(text).encode("utf-8", "replace")))
 
 
 def unreadable(body: bytes) -> Fault:
@@ -148,7 +156,7 @@ def nodes_of(envelope: dict[str, Any]) -> list[Any]:
 def answers_of(nodes: Sequence[Any], codes: Mapping[str, str], words: Words) -> list[Answer]:
     """Read the nodes of a bulk reply. A node names its item by type and value, else it names none."""
     return [
-        Answer(_verdict(node, codes, words), _name(node.get("subscriberIdentifiers")))
+        Answer(_verdict(node, codes, words), name_of(node.get("subscriberIdentifiers")))
         if isinstance(node, dict)
         else Answer(_STRANGE)
         for node in nodes
@@ -161,8 +169,11 @@ def has_failed(answers: Sequence[Answer]) -> bool:
 
 
 def rest_of(answers: Sequence[Answer]) -> Verdict:
-    """Say what holds for the items that no node names: beside failed ones, nothing of the call was done."""
-    if has_failed(answers):
+    """Say what holds for the items that no node names: beside nothing but failed ones, nothing was done.
+
+    Who takes a part of a call, and lists it, may have taken what it does not list as well.
+    """
+    if answers and all(answer.verdict.ruling in (Ruling.REFUSED, Ruling.PASSING) for answer in answers):
         return Verdict(Ruling.UNTOUCHED)
     return Verdict(Ruling.OPEN, "reply_short", "the reply has no word on this item")
 
@@ -179,14 +190,14 @@ def _verdict(node: dict[str, Any], codes: Mapping[str, str], words: Words) -> Ve
     return Verdict(ruling, words(code), words(message) or NO_REASON)
 
 
-def _name(identifiers: Any) -> str | None:
+def name_of(identifiers: Any) -> str | None:
     """Give the key a node names. A value that is a JSON number is no identifier."""
     if not isinstance(identifiers, dict):
         return None
     kind, value = identifiers.get("type"), identifiers.get("value")
     if not isinstance(kind, str) or not isinstance(value, str):
         return None
-    kind, value = kind.strip().upper(), value.strip()
+    kind, value = kind.strip().upper(), normalise(value)
     return f"{kind}:{value}" if kind in TYPES and value else None
 
 
@@ -216,6 +227,8 @@ def states_of(
         if fault is None or fault.kind is FaultKind.REFUSED:
             fault = said or fault
     fault = fault or unreadable(response.body)
+    if not call and response.status in _GONE:
+        return {}  # a gateway that keeps no old ones: no word on this ticket, and no reason to stop the rest
     if call and (fault.kind in (FaultKind.REFUSED, FaultKind.STOP) or response.status == _NOT_IMPLEMENTED):
         return Fault(FaultKind.REFUSED, "no_call_status", f"{fault.code}: {fault.reason}")
     return fault

@@ -186,17 +186,43 @@ class Program:
         self, url: str, *, name: str = "job.toml", target: str = "", rest: str = "", **limits: Any
     ) -> Path:
         """Write a job file: quick limits unless told otherwise, `rest` as further tables."""
-        limits = {"requests_per_second": 1000.0, "concurrency": 4, "batch_items": 20} | limits
-        retry = {"attempts": 4, "first_wait_s": 0.01, "longest_wait_s": 0.05, "settle_s": 0.02}
-        retry |= {key: limits.pop(key) for key in list(limits) if key in retry}
-        text = (
-            f'[target]\nkind = "sim-express"\nbase_url = "{url}"\n'
-            'access_code = "env:SIM_EXPRESS_ACCESS_CODE"\nsecret_code = "env:SIM_EXPRESS_SECRET_CODE"\n'
-            f"{target}\n[limits]\n{_lines(limits)}[retry]\n{_lines(retry)}{rest}\n"
-        )
+        references = {
+            "access_code": "env:SIM_EXPRESS_ACCESS_CODE",
+            "secret_code": "env:SIM_EXPRESS_SECRET_CODE",
+        }
+        head = _head("sim-express", url, references)
+        return self._written(name, f"{head}{target}\n{_quick(limits)}{rest}\n")
+
+    def fleet_job(
+        self, url: str, *, name: str = "job.toml", token: str = "", target: str = "", **limits: Any
+    ) -> Path:
+        """Write a job file for bulk-subscriber: quick limits and questions; `token` is a reference to one."""
+        references = {
+            "username": "env:BULK_SUBSCRIBER_USERNAME",
+            "password": "env:BULK_SUBSCRIBER_PASSWORD",
+        }
+        asking = {"first_poll_s": 0.05, "longest_poll_s": 0.2, "give_up_s": 30.0}
+        asking |= {key: limits.pop(key) for key in list(limits) if key in asking}
+        head = _head("bulk-subscriber", url, {"token": token} if token else references)
+        return self._written(name, f"{head}{target}\n{_quick(limits)}[completion]\n{_lines(asking)}")
+
+    def _written(self, name: str, text: str) -> Path:
         path = self.folder / name
         path.write_text(text, "utf-8")
         return path
+
+
+def _head(kind: str, url: str, references: Mapping[str, str]) -> str:
+    secrets = "".join(f'{key} = "{reference}"\n' for key, reference in references.items())
+    return f'[target]\nkind = "{kind}"\nbase_url = "{url}"\n{secrets}'
+
+
+def _quick(limits: Mapping[str, Any]) -> str:
+    """Write [limits] and [retry]; `limits` are keys of either."""
+    limits = {"requests_per_second": 1000.0, "concurrency": 4, "batch_items": 20} | dict(limits)
+    retry = {"attempts": 4, "first_wait_s": 0.01, "longest_wait_s": 0.05, "settle_s": 0.02}
+    retry |= {key: limits.pop(key) for key in list(limits) if key in retry}
+    return f"[limits]\n{_lines(limits)}[retry]\n{_lines(retry)}"
 
 
 def _lines(table: Mapping[str, Any]) -> str:

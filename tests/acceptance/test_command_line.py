@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from program import Program
     from vendors import Vendor
 
-COMMANDS = ("demo", "check", "run", "resume", "status", "report", "trace", "simulate", "sample")
+COMMANDS = (
+    "demo", "check", "run", "resume", "retry", "status", "report", "trace", "targets", "simulate", "sample"
+)  # fmt: skip
 SECRETS = (SECRET_CODE, inventories.AC_MARK, inventories.CC_MARK)
 
 

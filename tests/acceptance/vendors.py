@@ -13,12 +13,19 @@ from waiting import DEADLINE_S, until
 from warm import WarmProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 ACCESS_CODE = "acceptance-access"
 SECRET_CODE = "acceptance-5ecret-c0de"
-CREDENTIALS = {"SIM_EXPRESS_ACCESS_CODE": ACCESS_CODE, "SIM_EXPRESS_SECRET_CODE": SECRET_CODE}
+USERNAME = "acceptance-user"
+PASSWORD = "acceptance-p4ssw0rd"
+CREDENTIALS = {
+    "SIM_EXPRESS_ACCESS_CODE": ACCESS_CODE,
+    "SIM_EXPRESS_SECRET_CODE": SECRET_CODE,
+    "BULK_SUBSCRIBER_USERNAME": USERNAME,
+    "BULK_SUBSCRIBER_PASSWORD": PASSWORD,
+}
 
 
 class Vendor:
@@ -55,6 +62,30 @@ class Vendor:
         """Count the requests that arrived at the import's own path."""
         return int(self.traffic["requests"])
 
+    def plant_subscribers(self, aliases: Mapping[str, str]) -> None:
+        """Let the vendor know these subscribers, TYPE:value, with these aliases from elsewhere."""
+        entries = [
+            {"type": key.partition(":")[0], "value": key.partition(":")[2], "alias": alias}
+            for key, alias in aliases.items()
+        ]
+        assert self._ask("POST", "/subscribers", {"subscribers": entries}) == {"planted": len(aliases)}
+
+    def subscriber(self, key: str) -> dict[str, Any]:
+        """Say what the vendor knows of a subscriber, TYPE:value; of a stranger nothing was ever accepted."""
+        found: dict[str, Any] = self._ask("GET", f"/subscribers/{key.replace(':', '/')}")
+        return found if "value" in found else {"alias": None, "writes": 0, "accepted": 0, "state": None}
+
+    @property
+    def changed(self) -> int:
+        """Count all subscribers that were ever changed."""
+        return int(self._ask("GET", "/subscribers/count")["count"])
+
+    def token(self) -> str:
+        """Log in as anybody with the credentials and give the token."""
+        body = json.dumps({"username": USERNAME, "password": PASSWORD})
+        self._line.request("POST", "/api/v2/auth/token", body)
+        return str(json.loads(self._line.getresponse().read())["content"][0]["token"])
+
     def kill(self) -> None:
         """Take the vendor away without a word."""
         self._line.close()
@@ -69,10 +100,15 @@ class Vendor:
 
 @contextmanager
 def vendor_process(
-    *options: str, faults: str = "", folder: Path, port: int = 0, secret_code: str = SECRET_CODE
+    *options: str,
+    kind: str = "sim-express",
+    faults: str = "",
+    folder: Path,
+    port: int = 0,
+    secret_code: str = SECRET_CODE,
 ) -> Iterator[Vendor]:
     """Run a simulator with these faults (TOML) for as long as the context lasts."""
-    command = ["sim-express", "--port", str(port), *options]
+    command = [kind, "--port", str(port), *options]
     if faults:
         file = folder / "faults.toml"
         file.write_text(faults, "utf-8")

@@ -28,7 +28,8 @@ _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(
     [
         __name__, *ENTRIES.values(), "uvloop", "pipeline.attended", "pipeline.importer",
-        "pipeline.ledgers.sqlite", "pipeline.sources.csv_file", "pipeline.targets.sim_express",
+        "pipeline.ledgers.sqlite", "pipeline.sources.csv_file", "pipeline.targets.bulk_subscriber",
+        "pipeline.targets.sim_express",
     ]
 )  # fmt: skip
 _numbers = itertools.count(1)
