@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pipeline.backlog import Backlog
+from pipeline.calls import ask, send
 from pipeline.completion import decide_promised, to_ask_singly
-from pipeline.contracts import CompletingTarget
-from pipeline.errors import InventoryError, NoReply
-from pipeline.model import Again, Batch, Fault, FaultKind, State, Status, Verdicts
+from pipeline.errors import InventoryError
+from pipeline.model import Again, Batch, Fault, FaultKind, State, Status
 from pipeline.open_tickets import OpenTickets, Question
-from pipeline.reconciler import reconcile
 from pipeline.retry import decide
 from pipeline.settlement import completion_of, settlement_of
 from pipeline.vendor_state import VendorState
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from pipeline.contracts import Http, Ledger, Target
     from pipeline.feed import Feed
-    from pipeline.model import Decision, Exceptional, Verdict
+    from pipeline.model import Decision, Exceptional
     from pipeline.pace import Pace
     from pipeline.settings import Completion, Limits, Retry
 
@@ -201,7 +200,7 @@ class WorkerPool:
         batch = await self._ledger.claim(batch)
         self.claimed += 1
         timed = self._vendor.timed(self._http)
-        outcome = await self._send(batch, timed)
+        outcome = await send(self._target, batch, timed)
         if stop := self._vendor.sent(batch, outcome, probe=probe):
             self.stop(State.STOPPED, stop)
         self._backlog.batch_items = self._vendor.size.bound
@@ -225,31 +224,10 @@ class WorkerPool:
             self._tickets.add(batch, decision.promised, decision.call, now)
         self._act(batch, decision)
 
-    async def _send(self, batch: Batch, http: Http) -> Verdicts | Fault:
-        try:
-            reply = await self._target.send(batch, http)
-        except NoReply as error:
-            reply = error.fault
-        if isinstance(reply, Fault):
-            log.warning(
-                "no answer for the items",
-                batch=batch.id,
-                items=len(batch),
-                sends=batch.sends + 1,
-                kind=str(reply.kind),
-                code=reply.code,
-                reason=reply.reason,
-            )
-            return reply
-        verdicts = reconcile(batch.keys(), reply)
-        if verdicts.evidence:
-            log.warning("odd reply", batch=batch.id, sends=batch.sends + 1, evidence=verdicts.evidence)
-        return verdicts
-
     async def _ask(self, question: Question, *, probe: bool) -> None:
         """Ask after promised items; what is still not done will be asked after again."""
         timed = self._vendor.timed(self._http)
-        outcome = await self._poll(question, timed)
+        outcome = await ask(self._target, question, timed, shared=self._tickets.shared)
         fault = outcome if isinstance(outcome, Fault) else None
         if stop := self._vendor.asked(fault, probe=probe):
             self.stop(State.STOPPED, stop)
@@ -286,32 +264,6 @@ class WorkerPool:
             call_refused=bool(singly) and fault is not None and fault.kind is not FaultKind.LOST,
         )
         self._act(question.batch, decision)
-
-    async def _poll(self, question: Question, http: Http) -> dict[int, Verdict] | Fault:
-        """Put one question to the vendor; give the verdicts by index."""
-        if not isinstance(self._target, CompletingTarget):
-            raise TypeError(f"target {self._target.name} gives tickets and has no poll to ask after them")
-        try:
-            said = await self._target.poll(question.call, tuple(question.tickets.values()), http)
-        except NoReply as error:
-            said = error.fault
-        if isinstance(said, Fault):
-            log.warning(
-                "no answer to a question",
-                batch=question.batch.id,
-                kind=str(said.kind),
-                code=said.code,
-                reason=said.reason,
-            )
-            return said
-        shared = {index for index, ticket in question.tickets.items() if self._tickets.shared(ticket)}
-        if shared:
-            log.warning("tickets given to several items", batch=question.batch.id, items=len(shared))
-        return {
-            index: said[ticket]
-            for index, ticket in question.tickets.items()
-            if ticket in said and index not in shared
-        }
 
     def _count(self, rows: Iterable[Exceptional], plain: int) -> None:
         final = Counter(row.status for row in rows if row.status is not None)
