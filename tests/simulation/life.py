@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from plan import Ending
 
     from pipeline.importer import Import
+    from pipeline.model import Snapshot
 
 MOST_STEPS = 1_500_000
 LONGEST_S = 30 * 86_400.0
@@ -87,13 +88,13 @@ class Life:
         self, journal: Journal, ending: Ending | None, now: float, *, disk_s: float, read_s: float
     ) -> None:
         self.journal = journal
-        self.record = journal.begin_life()
+        self.record = journal.begin_life(now)
         self.ending = ending
         self.began = now
         self.disk_s = disk_s
         self.loop = LifeLoop(now, read_s)
         self.dead = self.disk_full = False
-        self.waiting: Callable[[], int] = lambda: 0
+        self.snapshot: Callable[[], Snapshot]
         self._points = 0
         self.most_steps = MOST_STEPS
 
@@ -134,7 +135,7 @@ class Life:
     def run(self, task: Import) -> Any:
         """Run the import. Gives its RunRecord, None when killed; raises what it raises."""
         self._foresee(task)
-        self.waiting = lambda: task.snapshot().waiting
+        self.snapshot = task.snapshot
         return self._run(task.run())
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:

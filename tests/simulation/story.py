@@ -10,22 +10,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from journal import Journal
+from journal import Bounds, Journal
 from life import Killed, Life
 from mortal_ledger import MortalLedger
 from plan import draw_plan
-from pydantic import SecretStr
-from three_books import compare, outcomes_in, profiles_in
-from vendor import ACCESS_CODE, EPOCH_S, SECRET_CODE, VendorInProcess, connecting
+from simulated_http import connecting
+from three_books import compare, outcomes_in
+from vendor import VendorInProcess
+from world import EPOCH_S
+from worlds import WORLDS
 
 from pipeline.errors import LedgerError
 from pipeline.importer import Import, Work, produce
 from pipeline.inventory import Inventory
 from pipeline.ledgers.sqlite import SqliteLedger
-from pipeline.model import RunRecord, State
+from pipeline.model import STILL_OPEN, RunRecord, State, Status
 from pipeline.settings import Job as JobFile
 from pipeline.sources.csv_file import CsvSource
-from pipeline.targets.sim_express import Settings, SimExpress
 
 if TYPE_CHECKING:
     from plan import Ending, Plan
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from pipeline.model import ResumePoint
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made within
-BACKLOG_BATCHES = 64  # DESIGN invariant 5: the backlog is bounded; by so many full batches
 SICK_LIVES, HEALED_LIVES = 2, 4
 
 
@@ -78,22 +78,16 @@ class Story:
     def __init__(self, plan: Plan, folder: Path, *, trace: bool) -> None:
         self._plan = plan
         self._job = JobFile.model_validate(plan.job)
-        limits = self._job.limits
-        batch_items = limits.batch_items or 1000
-        self.journal = Journal(
-            plan.inventory,
-            limits.concurrency,
-            limits.requests_per_second,
-            most_waiting=(BACKLOG_BATCHES + limits.concurrency) * batch_items,
-            trace=trace,
-        )
-        self._vendor = VendorInProcess(plan)
+        self.journal = Journal(plan.inventory, Bounds.of(self._job), trace=trace)
+        self._world = WORLDS[plan.target](plan)  # type: ignore[call-arg]  # every kind is made of a plan
+        self._vendor = VendorInProcess(plan, self._world)
         self._rng = random.Random(f"ids {plan.seed}")
         self._folder = folder / "run"
         self._now = 0.0
         self._state = State.RUNNING
         self._resumed = False
         self._retried = True
+        self._asks = False
         self._codes: list[str] = []
         self._paths = []
         for number, content in enumerate(plan.inventory.files()):
@@ -114,6 +108,8 @@ class Story:
         for _ in range(HEALED_LIVES):
             self._next(None)
         self._must_be_finished()
+        if self._plan.asks_again:
+            self._ask_again()
         if self._plan.retry:
             self._try_again()
         self._vendor.alarm = None
@@ -123,6 +119,20 @@ class Story:
     def _must_be_finished(self) -> None:
         if self._state is not State.FINISHED:
             self.journal.breach("the run does not finish though the vendor is well")
+
+    def _ask_again(self) -> None:
+        """Resume a finished run, as one does about rows that the vendor had not finished in time."""
+        ledger = SqliteLedger.open(self._folder, read_only=True)
+        if self.journal.breaches or not _has_kept_tickets(ledger):
+            return
+        self.journal.say(self._now, "resume the finished run")
+        self.journal.seen["resumed when finished"] += 1
+        self._state = State.STOPPED
+        self._next(self._plan.retry_ending)
+        self._vendor.heal()
+        for _ in range(HEALED_LIVES):
+            self._next(None)
+        self._must_be_finished()
 
     def _try_again(self) -> None:
         """Do as `simlift retry` does with what may yet succeed, the vendor being well by now."""
@@ -142,7 +152,6 @@ class Story:
         if not reopened:
             return
         self.journal.say(self._now, f"retry {len(reopened)} rows, {self._codes}")
-        self.journal.final -= reopened
         self.journal.seen["retries"] += 1
         self._state, self._retried = State.STOPPED, False
         for ending in (self._plan.retry_ending, *[None] * HEALED_LIVES):
@@ -151,7 +160,7 @@ class Story:
 
     def close(self) -> None:
         """Let go of the vendor."""
-        self._vendor.store.close()
+        self._world.close()
 
     def seen(self) -> Counter[str]:
         """Say what this story met, so that many of them show what they cover."""
@@ -177,7 +186,7 @@ class Story:
         ledger = self._open_ledger()
         how = "killed"
         try:
-            ended = life.run(self._begin(MortalLedger(ledger, life), life))
+            ended = life.run(self._begin(MortalLedger(ledger, life, self._world), life))
             if ended is not None:
                 how = str(ended.state)
                 self.journal.say(life.loop.now, f"ended {ended.state}: {ended.stop_reason}")
@@ -199,7 +208,7 @@ class Story:
         record = RunRecord(
             run_id="run",
             state=State.RUNNING,
-            target="sim-express",
+            target=self._plan.target,
             inventory=tuple(path.name for path in self._paths),
             fingerprint="",
             header=(),
@@ -209,33 +218,26 @@ class Story:
         return SqliteLedger.create(self._folder, record, inline=True)
 
     def _begin(self, ledger: Any, life: Life) -> Import:
-        """Compose the import as importer.start and importer.go_on do, with a clock and chances of our own."""
+        """Compose the import as runs.start and runs.go_on do, with a clock and chances of our own."""
         resume: ResumePoint | None = None
         if self._resumed:
             if not self._retried:
                 ledger.reopen(self._codes)
                 self._retried = True
+            elif self._plan.asks_again and _has_kept_tickets(ledger):
+                ledger.ask_again()
             resume = ledger.take_over()
             ledger.update_run(state=State.RUNNING, stop_reason="", exit_code=None)
         self._resumed = True
-        settings = Settings(
-            kind="sim-express",
-            base_url="https://vendor.example",
-            on_exists=self._plan.job["target"]["on_exists"],
-            access_code=SecretStr(ACCESS_CODE),
-            secret_code=SecretStr(SECRET_CODE),
-        )
-        target = SimExpress(
-            settings,
-            clock=lambda: EPOCH_S + life.loop.time(),
-            new_request_id=lambda: f"{self._rng.getrandbits(128):032x}",
-        )
+        job = self._plan.job
+        target = self._world.target(job, lambda: EPOCH_S + life.loop.time(), self._rng)
+        settings = self._world.settings(job)
         sources = tuple(CsvSource(path, block_bytes=self._plan.block_bytes) for path in self._paths)
         inventory = Inventory(tuple(self._paths), sources)
         portions = produce(inventory, self._job, target, resume)
         work = Work(portions, target, settings, self._job, inventory.bytes_total)
         chances = random.Random(f"waits {self._plan.seed} {life.record.number}")
-        return Import(ledger, work, connect=connecting(self._vendor, life), rng=chances)
+        return Import(ledger, work, connect=connecting(self._vendor, self._world, life), rng=chances)
 
     # ------------------------------------------------------------ the audit
 
@@ -245,17 +247,10 @@ class Story:
         record = ledger.run()
         finished = record.state is State.FINISHED
         outcomes = outcomes_in(ledger)
-        held = profiles_in(self._vendor.store)
-        on_exists = self._plan.job["target"]["on_exists"]
-        for words in compare(
-            self._plan.inventory,
-            held,
-            outcomes,
-            ledger.counts(),
-            finished=finished,
-            exists_is_good=on_exists == "ok",
-        ):
+        self._world.open_books(float("inf") if last else self._now)
+        for words in compare(self._plan.inventory, self._world, outcomes, ledger.counts(), finished=finished):
             self.journal.breach(words)
+        self._audit_tickets(ledger, finished=finished)
         if last:
             for line in outcomes:
                 self.journal.seen[line["status"]] += 1
@@ -264,6 +259,17 @@ class Story:
         if finished and len(self.journal.lives) == 1 and not last:
             self._audit_attempts(outcomes, record.requests)
         return record.state
+
+    def _audit_tickets(self, ledger: SqliteLedger, *, finished: bool) -> None:
+        """Whatever the vendor still owes is kept, and nothing else is."""
+        kept, final = self.journal.kept, self.journal.final
+        for row in ledger.exceptional(Status.IN_DOUBT):
+            known = kept.get(row.position)
+            if row.ticket != (known.ticket if known else "") or (row.code == STILL_OPEN) != bool(row.ticket):
+                self.journal.breach(f"row {row.position} ({row.code}) keeps another ticket than it was given")
+        owed = len(kept.keys() - final)
+        if ledger.open_tickets() != owed or (finished and owed):
+            self.journal.breach(f"{ledger.open_tickets()} open tickets by the ledger, {owed} were kept")
 
     def _audit_attempts(self, outcomes: list[dict[str, Any]], requests: int) -> None:
         """In a run of a single life nothing is forgotten: every send of every row is counted."""
@@ -275,6 +281,10 @@ class Story:
             sends = self.journal.sends[line["position"]]
             if line["attempts"] != sends:
                 self.journal.breach(f"row {line['position']}: {line['attempts']} attempts, {sends} sends")
+
+
+def _has_kept_tickets(ledger: Any) -> bool:
+    return any(tally.code == STILL_OPEN for tally in ledger.tally())
 
 
 def _alarm(life: Life, vendor: VendorInProcess, when: float) -> None:
