@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pydantic import BaseModel
 
+    from pipeline.files import InventoryFile
     from pipeline.model import (
         Batch,
         Chunk,
         Completion,
         Exceptional,
         Fault,
+        Finding,
         Reply,
         ResumePoint,
         RunRecord,
@@ -30,20 +32,29 @@ if TYPE_CHECKING:
         Verdict,
     )
     from pipeline.pace import Pace
-    from pipeline.settings import Endpoint, Limits
+    from pipeline.settings import Endpoint, Input, Limits
     from pipeline.wire import Request, Response
 
 
 class Source(Protocol):
-    """One inventory file, read as a stream in bounded memory; the class is called with the file's path.
+    """One inventory file, read as a stream in bounded memory.
 
-    The columns of key material are dropped as the file is read (headers.is_key_material). Raises
-    InventoryError when the file cannot be opened or has no readable header.
+    The class is called with the file and the [input] table; it reads as much as the header needs. Columns
+    of key material, and those of an earlier failures file, are dropped as the file is read
+    (headers.kept_columns). Raises InventoryError when it cannot be opened or has no readable header.
     """
 
     suffixes: ClassVar[tuple[str, ...]]  #: the files that are its, by their names' ends: (".csv", ".txt")
     header: tuple[str, ...]  #: column names as they stood in the file (key material left out)
     bytes_total: int  #: size of the file in bytes, for progress (0: unknown)
+    findings: tuple[Finding, ...]  #: what is odd about the file as a whole (position 0)
+
+    def __init__(self, file: InventoryFile, settings: Input, /) -> None: ...
+
+    @classmethod
+    def recognises(cls, beginning: bytes) -> bool:
+        """Tell whether a file that begins so (decompressed) is surely of this format, whatever its name."""
+        ...
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the rows in order. Raises InventoryError when the file cannot be read further."""

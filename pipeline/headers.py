@@ -20,10 +20,15 @@ _SUFFIX = re.compile(r"(?<=[^(\[])(?:\([^()]*\)|\[[^\[\]]*\])+$")
 _IGNORED = re.compile(r"[\s_\-\u00ad\u200b-\u200f\u2060\ufeff]+")
 _NO_LETTER_OR_DIGIT = re.compile(r"[^a-z0-9]+")
 _KEY_MATERIAL = re.compile(
-    r"(?:enc|encrypted|e|usim|isim|sim|uicc|ota)?"
-    r"(?:k|ki|opc?|pin|puk|(?:unblock)?chv|adm|transportkeys?|ki[cdk]|kenc|kmac|kdek)"
-    r"[0-9]*(?:code|key|value|hex|enc|encrypted)?[0-9]*"
+    r"(?:enc|encrypted|e|usim|isim|sim|uicc|ota|code|scp[0-9]*)*"
+    r"(?:k|ki|opc?|pin|puk|(?:unblock)?chv|adm|transportkeys?|ki[cdk]|kenc|kmac|kdek|psk|msl)"
+    r"[0-9]*(?:(?:code|key|value|hex|enc|encrypted|retailer)+[0-9]*)?"
+    # A retailer's unlock code; ACC may be the access class, but an access code as well.
+    r"|coderetailer[0-9]*|retailercode[0-9]*|acc[0-9]*"
 )
+_KEY_WORD = re.compile(r"(?:ki|opc|pin|puk|chv|adm|ki[cdk]|kek|dek|psk)[0-9]*")
+#: What a failures file of ours has besides the source's own columns.
+OUR_COLUMNS = ("simlift_status", "simlift_code", "simlift_reason", "simlift_raw")
 _DATA = re.compile(r"[0-9]{10}|1\$")
 _SHOWN = 60
 _COLUMNS_SHOWN = 40
@@ -96,10 +101,18 @@ def fold(name: str) -> str:
 def is_key_material(name: str) -> bool:
     """Tell whether a column holds Ki, K, OP, OPc, a PIN, PUK, ADM or transport key (DESIGN invariant 8).
 
-    Such a column is dropped as the file is read. Errs on the side of dropping ("Enc_Ki", "PIN 1
-    code", "ADM-2 (hex)"), but looks at the whole name only.
+    Such a column is dropped as the file is read. Errs on the side of dropping ("Enc_Ki", "PIN 1 code",
+    "ADM-2 (hex)", "Universal PIN"), but does not look into words ("Pink", "Admin").
     """
-    return _KEY_MATERIAL.fullmatch(_NO_LETTER_OR_DIGIT.sub("", fold(name))) is not None
+    if _KEY_MATERIAL.fullmatch(_NO_LETTER_OR_DIGIT.sub("", fold(name))):
+        return True
+    words = _NO_LETTER_OR_DIGIT.split(_SUFFIX.sub("", name.strip()).lower())
+    return any(_KEY_WORD.fullmatch(word) for word in words)
+
+
+def kept_columns(names: Sequence[str]) -> list[int]:
+    """Give the indices of the columns that are kept: neither key material nor what a report of ours added."""
+    return [i for i, name in enumerate(names) if not is_key_material(name) and name not in OUR_COLUMNS]
 
 
 def is_activation_code(text: str) -> bool:

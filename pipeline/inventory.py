@@ -1,29 +1,39 @@
-"""The files of one run, as one inventory: opened, compared, fingerprinted."""
+"""The files of one run, as one inventory: found, recognised, opened, compared, fingerprinted."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import InventoryError
-from pipeline.plugins import every, installed
+from pipeline.errors import InventoryError, UsageError
+from pipeline.files import beginning_of, fingerprint_of
+from pipeline.places import files_at
+from pipeline.plugins import every
+from pipeline.settings import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from pipeline.contracts import Source
+    from pipeline.files import InventoryFile
+    from pipeline.settings import Input
 
-_COMPRESSED = (".gz", ".zst")
+_COMPRESSED = (".gz", ".zst", ".bz2")
+_FALLBACK = "csv"
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """The files of one run, opened: their sources, their common header and their fingerprint."""
 
-    paths: tuple[Path, ...]
+    files: tuple[InventoryFile, ...]
     sources: tuple[Source, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files' names, by which a resumed run finds them again."""
+        return tuple(file.name for file in self.files)
 
     @property
     def header(self) -> tuple[str, ...]:
@@ -37,30 +47,32 @@ class Inventory:
 
     def fingerprint(self) -> str:
         """Give the SHA-256 over sizes and contents of all files, in their order."""
-        digest = hashlib.sha256()
-        for path in self.paths:
-            with path.open("rb") as file:
-                digest.update(path.stat().st_size.to_bytes(8, "big"))
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
+        return fingerprint_of(self.files)
 
 
-def open_inventory(paths: Sequence[Path]) -> Inventory:
-    """Open the inventory's files. Raises InventoryError."""
-    sources = tuple(_source_for(path)(path) for path in paths)
-    for path, source in zip(paths, sources, strict=True):
+def open_inventory(names: Sequence[str], settings: Input) -> Inventory:
+    """Find and open the inventory's files. Raises InventoryError, and UsageError for an unknown format."""
+    files = tuple(file for name in names for file in files_at(name))
+    kinds = {plugin.name: plugin.loaded for plugin in every("sources") if plugin.loaded is not None}
+    if settings.format and settings.format not in kinds:
+        raise UsageError(f"[input] format: {nearest(settings.format, sorted(kinds))}")
+    sources = tuple(_kind_of(file, settings, kinds)(file, settings) for file in files)
+    for file, source in zip(files, sources, strict=True):
         if source.header != sources[0].header:
             raise InventoryError(
-                f"{path}: its columns differ from those of {paths[0]}; files of one run share one header, "
-                "import this one in a run of its own"
+                f"{file.name}: its columns differ from those of {files[0].name}; files of one run share one "
+                "header, import this one in a run of its own"
             )
-    return Inventory(tuple(path.absolute() for path in paths), sources)
+    return Inventory(files, sources)
 
 
-def _source_for(path: Path) -> Callable[[Path], Source]:
-    """Find the source whose files have this name's end, compressed or not; CSV where none has."""
-    name = path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path
-    suffix = name.suffix.lower()
-    csv: Callable[[Path], Source] = installed("sources", "csv")
-    found = (plugin.loaded for plugin in every("sources") if plugin.loaded is not None)
-    return next((source for source in found if suffix in getattr(source, "suffixes", ())), csv)
+def _kind_of(file: InventoryFile, settings: Input, kinds: Mapping[str, Any]) -> Any:
+    """Find the source of a file: as the job says, by what it surely is, by its name's end, else CSV."""
+    if settings.format:
+        return kinds[settings.format]
+    beginning = beginning_of(file)
+    name = PurePath(file.name)
+    suffix = (name.with_suffix("") if name.suffix.lower() in _COMPRESSED else name).suffix.lower()
+    surely = next((kind for kind in kinds.values() if kind.recognises(beginning)), None)
+    by_name = next((kind for kind in kinds.values() if suffix in kind.suffixes), None)
+    return surely or by_name or kinds[_FALLBACK]

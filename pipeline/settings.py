@@ -142,6 +142,11 @@ class Input(Table):
     columns: dict[str, str] = Field(default_factory=dict)
     defaults: dict[str, str] = Field(default_factory=dict)
     check_digits: dict[str, CheckDigits] = Field(default_factory=dict)
+    format: str = ""
+    encoding: Literal["utf-8", "latin-1"] = "utf-8"
+    quantity: Literal["reject", "warn"] = "reject"
+    query: str = ""
+    findings: dict[str, Literal["warn", "reject"]] = Field(default_factory=dict)
 
 
 class Job(Table):

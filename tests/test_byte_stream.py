@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import bz2
 import contextlib
 import gzip
 import os
@@ -14,10 +15,11 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from pipeline.errors import InventoryError
+from pipeline.files import LocalFile
 from pipeline.sources.byte_stream import ByteStream, block_of, has_stray_quotes, read_blocks, row_ends
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 NOBODY = 65534
 LINES = b"".join(b"%06d,%d\n" % (i, i * 7919 % 10007) for i in range(100_000))
@@ -28,12 +30,17 @@ def zstd(data: bytes) -> bytes:
     return packed
 
 
-def read_all(path: Path, size: int = 300_000) -> tuple[bytes, str]:
+def bzip2(data: bytes) -> bytes:
+    return bz2.compress(data, 1)
+
+
+def read_all(path: Path, size: int = 300_000, encoding: str = "utf-8") -> tuple[bytes, str]:
     """Give what can be read and the error that ended it."""
     read = b""
-    with ByteStream(path) as stream:
+    with ByteStream(LocalFile(path), encoding) as stream:
         try:
             while piece := stream.read(size):
+                assert len(piece) <= size
                 read += piece
         except InventoryError as error:
             return read, str(error)
@@ -42,7 +49,7 @@ def read_all(path: Path, size: int = 300_000) -> tuple[bytes, str]:
 
 def blocks_of(data: bytes, tmp: Path, *, block_bytes: int, row_bytes: int) -> list[tuple[bytes, str]]:
     (tmp / "in.csv").write_bytes(data)
-    with ByteStream(tmp / "in.csv") as stream:
+    with ByteStream(LocalFile(tmp / "in.csv")) as stream:
         blocks = list(read_blocks(stream, b",", block_bytes=block_bytes, row_bytes=row_bytes))
     assert all(len(block) for block in blocks)
     return [(block.row(i), block.flaw) for block in blocks for i in range(len(block))]
@@ -65,18 +72,18 @@ def without_privileges() -> Iterator[None]:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InventoryError, match=r"gone\.csv: no such file"):
-        ByteStream(tmp_path / "gone.csv")
+        ByteStream(LocalFile(tmp_path / "gone.csv"))
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(InventoryError, match="is a directory"):
-        ByteStream(tmp_path)
+        ByteStream(LocalFile(tmp_path))
 
 
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InventoryError, match="is a pipe or device"):
-        ByteStream(tmp_path / "pipe")
+        ByteStream(LocalFile(tmp_path / "pipe"))
 
 
 def test_a_file_without_permission_says_so() -> None:
@@ -89,39 +96,39 @@ def test_a_file_without_permission_says_so() -> None:
             without_privileges(),
             pytest.raises(InventoryError, match=r"secret\.csv: cannot be opened: Permission"),
         ):
-            ByteStream(path)
+            ByteStream(LocalFile(path))
 
 
 def test_a_path_no_file_can_have_is_an_inventory_error() -> None:
     with pytest.raises(InventoryError, match="cannot be opened"):
-        ByteStream(Path("nul\0byte.csv"))
+        ByteStream(LocalFile(Path("nul\0byte.csv")))
 
 
 def test_a_file_that_fails_as_it_is_read_says_so() -> None:
     with pytest.raises(InventoryError, match="/proc/self/mem: cannot be read: Input/output error"):
-        ByteStream(Path("/proc/self/mem"))
+        ByteStream(LocalFile(Path("/proc/self/mem")))
 
 
 def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_bytes(b"")
     with pytest.raises(InventoryError, match="is empty"):
-        ByteStream(tmp_path / "empty.csv")
+        ByteStream(LocalFile(tmp_path / "empty.csv"))
 
 
 # ---------------------------------------------------------------- decompressing
 
 
-@pytest.mark.parametrize("name", ["in.csv", "in.csv.gz", "in.csv.zst"])
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd])
+@pytest.mark.parametrize("name", ["in.csv", "in.csv.gz", "in.csv.zst", "in.csv.bz2"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd, bzip2])
 def test_what_a_file_holds_counts_and_not_its_name(tmp_path: Path, name: str, pack: object) -> None:
     (tmp_path / name).write_bytes(pack(LINES))  # type: ignore[operator]
     assert read_all(tmp_path / name) == (LINES, "")
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstd])
+@pytest.mark.parametrize("pack", [gzip.compress, zstd, bzip2])
 def test_members_packed_one_after_another_are_one_text(tmp_path: Path, pack: object) -> None:
-    (tmp_path / "in").write_bytes(pack(LINES) + pack(b"") + pack(b"last\n"))  # type: ignore[operator]
-    assert read_all(tmp_path / "in") == (LINES + b"last\n", "")
+    (tmp_path / "in").write_bytes(pack(b"first\n") + pack(LINES) + pack(b"last\n"))  # type: ignore[operator]
+    assert read_all(tmp_path / "in") == (b"first\n" + LINES + b"last\n", "")
 
 
 @pytest.mark.parametrize("size", [64, 100_000, 4_000_000])
@@ -135,13 +142,16 @@ def test_all_whole_lines_before_a_cut_are_read_and_then_the_cut_is_told(tmp_path
     assert error.endswith(f"the gzip data is cut off at byte {len(half):,}; fetch the file again")
 
 
-def test_a_cut_zstd_file_gives_its_lines_and_then_an_error(tmp_path: Path) -> None:
-    packed = zstd(LINES)
-    (tmp_path / "in.zst").write_bytes(packed[: len(packed) // 2])
-    read, error = read_all(tmp_path / "in.zst")
+@pytest.mark.parametrize(("pack", "codec"), [(zstd, "zstd"), (bzip2, "bz2")])
+def test_a_cut_file_of_another_codec_gives_its_lines_and_then_an_error(
+    tmp_path: Path, pack: Callable[[bytes], bytes], codec: str
+) -> None:
+    packed = pack(LINES)
+    (tmp_path / "in").write_bytes(packed[: len(packed) // 2])
+    read, error = read_all(tmp_path / "in")
     assert LINES.startswith(read)
     assert len(read) > len(LINES) // 4
-    assert "the zstd data is cut off at byte" in error
+    assert f"the {codec} data is cut off at byte" in error
 
 
 def test_damage_within_gzip_data_is_told(tmp_path: Path) -> None:
@@ -156,12 +166,69 @@ def test_damage_within_gzip_data_is_told(tmp_path: Path) -> None:
 def test_bytes_read_are_those_of_the_packed_file(tmp_path: Path) -> None:
     packed = gzip.compress(LINES)
     (tmp_path / "in.gz").write_bytes(packed)
-    with ByteStream(tmp_path / "in.gz") as stream:
+    with ByteStream(LocalFile(tmp_path / "in.gz")) as stream:
         stream.read(200_000)
         assert 0 < stream.bytes_read < len(packed)
         while stream.read(1_000_000):
             pass
         assert stream.bytes_read == len(packed)
+
+
+# ---------------------------------------------------------------- encodings
+
+
+TEXT = "iccid,apn\n1,größe\n2,国\n3,\U0001f4f1\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 300_000])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_with_its_mark_is_read_as_utf_8_in_pieces_of_any_size(
+    tmp_path: Path, encoding: str, size: int
+) -> None:
+    (tmp_path / "in.csv").write_bytes(("\ufeff" + TEXT).encode(encoding))
+    assert read_all(tmp_path / "in.csv", size) == (("\ufeff" + TEXT).encode(), "")
+
+
+def test_a_mark_counts_more_than_what_is_said(tmp_path: Path) -> None:
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "in.csv").write_bytes(TEXT.encode(encoding))
+        assert read_all(tmp_path / "in.csv", encoding="latin-1") == (("\ufeff" + TEXT).encode(), "")
+
+
+@given(st.binary(max_size=60), st.integers(1, 70))
+@settings(max_examples=100)
+def test_every_byte_is_a_character_of_latin_1_when_that_is_said(data: bytes, size: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "in.csv").write_bytes(b"iccid" + data)
+        read, error = read_all(Path(folder) / "in.csv", size, encoding="latin-1")
+    assert (read.decode(), error) == (f"iccid{data.decode('latin-1')}", "")
+
+
+@given(st.binary(max_size=60), st.integers(1, 70), st.sampled_from([b"\xff\xfe", b"\xfe\xff"]))
+@settings(max_examples=200)
+def test_what_is_no_utf_16_stays_undecodable_and_harms_nothing_else(
+    data: bytes, size: int, mark: bytes
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "in.csv").write_bytes(mark + data)
+        read, error = read_all(Path(folder) / "in.csv", size)
+    assert error == ""
+    try:
+        assert read == (mark + data).decode("utf-16").encode("utf-8").join([b"\xef\xbb\xbf", b""])
+    except UnicodeDecodeError:
+        with pytest.raises(UnicodeDecodeError):
+            read.decode()
+
+
+def test_the_whole_lines_of_utf_16_before_a_cut_are_read(tmp_path: Path) -> None:
+    packed = gzip.compress(LINES.decode().encode("utf-16"))
+    half = packed[: len(packed) // 2]
+    (tmp_path / "in.gz").write_bytes(half)
+    read, error = read_all(tmp_path / "in.gz")
+    readable = zlib.decompressobj(wbits=31).decompress(half)
+    whole = readable[: len(readable) // 2 * 2].decode("utf-16").encode()
+    assert read.removeprefix(b"\xef\xbb\xbf") == whole[: whole.rindex(b"\n") + 1]
+    assert "cut off" in error
 
 
 # ---------------------------------------------------------------- where rows end
@@ -256,7 +323,7 @@ def test_a_line_without_end_is_read_over_in_flat_memory(tmp_path: Path) -> None:
     (tmp_path / "in.zst").write_bytes(zstd(b"a,b\n" + b"x" * 80_000_000 + b"\nc,d\n"))
     tracemalloc.start()
     try:
-        with ByteStream(tmp_path / "in.zst") as stream:
+        with ByteStream(LocalFile(tmp_path / "in.zst")) as stream:
             blocks = [
                 (len(block), block.flaw)
                 for block in read_blocks(stream, b",", block_bytes=500_000, row_bytes=100_000)

@@ -13,15 +13,19 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from pipeline.errors import InventoryError
+from pipeline.files import LocalFile
 from pipeline.model import BrokenRow, Chunk
+from pipeline.settings import Input
 from pipeline.sources.csv_file import CsvSource
 
 HEADER = b"iccid,eid,apn\n"
 
 
-def source_of(tmp: Path, data: bytes, *, name: str = "in.csv", **bounds: int) -> CsvSource:
+def source_of(
+    tmp: Path, data: bytes, *, name: str = "in.csv", table: Input | None = None, **bounds: int
+) -> CsvSource:
     (tmp / name).write_bytes(data)
-    return CsvSource(tmp / name, **bounds)
+    return CsvSource(LocalFile(tmp / name), table or Input(), **bounds)
 
 
 def rows_of(chunks: list[Chunk]) -> dict[int, tuple[str, ...]]:
@@ -112,8 +116,8 @@ def test_a_header_alone_is_no_error_but_has_no_rows(tmp_path: Path) -> None:
         (b"\xef\xbb\xbf", "holds only blank lines"),
         (b"PK\x03\x04\x14\0\6\0\x08\0\0\0!\0", "is not a text table; export it"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not UTF-8 text; save"),
-        ("iccid,eid\n1,2\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
         ("iccid,eid\n1,2\n".encode("utf-16-le"), "is not a text table"),
+        ("iccid,eid\n1,2\n".encode("utf-32"), "is not a text table"),
         ("iccid,grün\n1,2\n".encode("latin-1"), "the header is not UTF-8 text"),
         (b",,,\n1,2,3,4\n", "names no column"),
         (b"iccid" + b"," * 10_000 + b"\n", "has 10,001 columns; at most 10,000"),
@@ -133,7 +137,7 @@ def test_a_header_without_end_is_refused_unread(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_bytes(b"")
     os.truncate(tmp_path / "in.csv", 1 << 33)  # 8 GB of zeros, sparse
     with pytest.raises(InventoryError, match="is not a text table"):
-        CsvSource(tmp_path / "in.csv")
+        CsvSource(LocalFile(tmp_path / "in.csv"), Input())
 
 
 # ---------------------------------------------------------------- rows and positions
@@ -203,6 +207,37 @@ def test_a_row_both_ragged_and_undecodable_is_broken_once(
 def test_an_undecodable_quoted_row_keeps_its_cells_apart(tmp_path: Path) -> None:
     _, (row,) = read(tmp_path, HEADER + b'"a, \xe4\nb",2,3\n')
     assert row.cells == ("a, \\xe4\nb", "2", "3")
+
+
+# ---------------------------------------------------------------- encodings
+
+
+@pytest.mark.parametrize("block_bytes", [5, 60, 4_000])
+def test_a_utf_16_file_as_excel_saves_it_gives_its_cells(tmp_path: Path, block_bytes: int) -> None:
+    text = "iccid\tapn\r\n1\tgrün\r\n2\t国\r\n"
+    source = source_of(tmp_path, text.encode("utf-16"), block_bytes=block_bytes)
+    assert source.header == ("iccid", "apn")
+    assert rows_of(list(source.chunks())) == {1: ("1", "grün"), 2: ("2", "国")}
+
+
+def test_half_a_surrogate_pair_breaks_its_row_and_no_other(tmp_path: Path) -> None:
+    text = b"\xff\xfe" + "iccid,apn\n1,a\n2,b\ud800\n3,c\n".encode("utf-16-le", "surrogatepass")
+    rows, (broken,) = read(tmp_path, text)
+    assert rows == {1: ("1", "a"), 3: ("3", "c")}
+    assert (broken.position, broken.reason) == (2, 'column "apn": not UTF-8 text')
+
+
+def test_utf_16_cut_within_a_character_breaks_the_last_row(tmp_path: Path) -> None:
+    rows, (broken,) = read(tmp_path, "iccid,apn\n1,a\n2,b".encode("utf-16")[:-1])
+    assert (rows, broken.position) == ({1: ("1", "a")}, 2)
+
+
+def test_latin_1_is_read_when_it_is_said(tmp_path: Path) -> None:
+    data = "iccid,größe\n1,ä\n2,\xff\n".encode("latin-1")
+    source = source_of(tmp_path, data, table=Input(encoding="latin-1"))
+    assert source.header == ("iccid", "größe")
+    assert rows_of(list(source.chunks())) == {1: ("1", "ä"), 2: ("2", "ÿ")}
+    assert '[input] encoding = "latin-1"' in refusal(tmp_path, data)
 
 
 # ---------------------------------------------------------------- rows without end

@@ -256,11 +256,14 @@ def test_a_very_wide_header_is_not_listed_whole() -> None:
 KEYS = (
     "Ki|KI|K|OPc|OP|op_c|PIN|PIN1|PIN 2|pin-1|PIN1 code|PUK|PUK1|puk_2|ADM|ADM1|ADM 2 (hex)|Transport key|"
     "Transport_key|transport keys|TransportKey1|KIC|KID1|KIK_02|Ki (encrypted)|Enc_Ki|eKi|KI*|(KI)|\ufeffKi|"
-    "PIN#1|K4|USIM_PIN1|CHV1|Unblock CHV2|OPC Value|ADM1_HEX"
+    "PIN#1|K4|USIM_PIN1|CHV1|Unblock CHV2|OPC Value|ADM1_HEX|"
+    "PUK2|ADM4|OP|KIK1|KIC|KID|ENC_KI|Code Retailer|Retailer code|Code ADM|PIN code retailer|ACC|"
+    "SCP80_KIC1|PSK|Universal PIN|OTA KIC 01|Keyset-2/KIK|Ki of the SIM|Admin PIN1"
 )
 NO_KEYS = (
     "iccid|eid|imei|imsi|msisdn|ac|cc|apn|alias|label|name|type|value|smdp|matchingid|lpa|qrcode|ssn|sernb|"
-    "Code Retailer|PIN code retailer|Access_Control|operator|kind|pinned|kit|admin|opening|shipping|kilo|"
+    "Access_Control|Retailer|Account|code|Confirmation code (PIN)|shop name|Pink|OP name|"
+    "operator|kind|pinned|kit|admin|opening|shipping|kilo|"
 )
 
 

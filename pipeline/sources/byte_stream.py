@@ -1,4 +1,4 @@
-"""From a file to bounded blocks of whole rows: open, decompress, cut where a row surely ends.
+"""From a file to bounded blocks of whole rows: open, decompress, transcode, cut where a row surely ends.
 
 Knows of a row only where it ends: at a line break outside quotes, and a quote opens only at the start of
 a cell (as in pyarrow and in Python's csv). What a cell means is the business of csv_file.
@@ -6,8 +6,8 @@ a cell (as in pyarrow and in Python's csv). What a cell means is the business of
 
 from __future__ import annotations
 
+import codecs
 import re
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,52 +15,44 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import InventoryError
+from pipeline.files import codec_of, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterator
     from types import TracebackType
     from typing import Self
 
     from numpy.typing import NDArray
 
+    from pipeline.files import InventoryFile
+
     Offsets = NDArray[np.int64]
 
-_MAGIC = (
-    (re.compile(rb"\x1f\x8b"), "gzip"),
-    (re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), "zstd"),
-)
 _SKIP_BYTES = 1_000_000
 _LINE_BREAK = re.compile(rb"[\r\n]")
 _QUOTE = ord('"')
 _BLANKS = b" \t\v\f"
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_MARK_BYTES = 4
+_NO_TEXT = b"\xff"  # stands for what no character can be read from; no UTF-8 text holds it
 
 
 class ByteStream:
-    """The text of a file, decompressed when it is gzip or zstd (by its magic bytes, whatever its name).
+    """The text of a file as UTF-8, whatever it is compressed with (gzip, zstd, bzip2) and encoded in.
 
-    Raises InventoryError when the file cannot be opened or holds nothing.
+    Both are told by how it begins: UTF-16 has a mark, and so may UTF-8, which is left where it stands. Text
+    without a mark is in `encoding`. Bytes that are no text in it stay undecodable. Raises InventoryError
+    when the file cannot be opened or holds nothing.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, file: InventoryFile, encoding: str = "utf-8") -> None:
+        self._name = file.name
+        self._encoding = encoding
         self._failure: InventoryError | None = None
-        try:
-            status = path.stat()
-            if stat.S_ISDIR(status.st_mode):
-                raise InventoryError(f"{path}: is a directory; name the file in it")
-            if not stat.S_ISREG(status.st_mode):
-                raise InventoryError(
-                    f"{path}: is a pipe or device; save it to a file first, a resume reads it again"
-                )
-            self.bytes_total = status.st_size
-            self._file = path.open("rb", buffering=0)
-        except FileNotFoundError:
-            raise InventoryError(f"{path}: no such file; check the path") from None
-        except (OSError, ValueError) as error:
-            raise InventoryError(
-                f"{path}: cannot be opened: {_words(error)}; check its permissions"
-            ) from None
+        self._recode: Callable[[bytes], bytes] | None = None  # None: not known before the first bytes
+        self._left = memoryview(b"")  # text that the last `read` had no room for
+        self.bytes_total = file.bytes_total
+        self._file = file.open()
         try:
             self._codec, self._stream = self._open_stream()
         except BaseException:
@@ -72,10 +64,10 @@ class ByteStream:
             beginning = self._file.read(4)
             self._file.seek(0)
         except OSError as error:
-            raise InventoryError(f"{self._path}: cannot be read: {_words(error)}") from None
+            raise InventoryError(f"{self._name}: cannot be read: {words_of(error)}") from None
         if not beginning:
-            raise InventoryError(f"{self._path}: is empty; a header and rows are expected")
-        codec = next((name for magic, name in _MAGIC if magic.match(beginning)), "")
+            raise InventoryError(f"{self._name}: is empty; a header and rows are expected")
+        codec = codec_of(beginning)
         if codec:
             return codec, pa.CompressedInputStream(pa.PythonFile(self._file, mode="r"), codec)
         return "", self._file
@@ -90,8 +82,23 @@ class ByteStream:
 
         Raises InventoryError when the file cannot be read on, but first gives every whole line that could be.
         """
-        if self._failure:
-            raise self._failure
+        while not self._left:
+            if self._failure:
+                raise self._failure
+            raw = self._read_raw(max(size, _MARK_BYTES))
+            if self._recode is None:
+                self._recode = _recoding_of(raw, self._encoding)
+            text = self._recode(raw)
+            if self._failure:
+                text = text[: max(text.rfind(b"\n"), text.rfind(b"\r")) + 1]
+            elif not raw or 0 < len(text) <= size:
+                return text
+            self._left = memoryview(text)
+        given, self._left = self._left[:size], self._left[size:]
+        return bytes(given)
+
+    def _read_raw(self, size: int) -> bytes:
+        """Give the next bytes as they stand in the file; of one that fails, followed by a filling."""
         try:
             if not self._codec:
                 return self._file.read(size)
@@ -100,10 +107,8 @@ class ByteStream:
             buffer = bytearray(b"\xff") * size
             count = self._stream.readinto(buffer)
         except (OSError, pa.ArrowException) as error:
-            self._failure = InventoryError(f"{self._path}: {self._reason(error)}")
-            count = max(buffer.rfind(b"\n"), buffer.rfind(b"\r")) + 1 if self._codec else 0
-            if not count:
-                raise self._failure from None
+            self._failure = InventoryError(f"{self._name}: {self._reason(error)}")
+            return bytes(buffer) if self._codec else b""
         return bytes(memoryview(buffer)[:count])
 
     def skip(self, size: int) -> None:
@@ -114,7 +119,7 @@ class ByteStream:
     def _reason(self, error: Exception) -> str:
         at = f"byte {self.bytes_read:,}"
         if isinstance(error, OSError) and error.errno:
-            return f"cannot be read beyond {at}: {_words(error)}"
+            return f"cannot be read beyond {at}: {words_of(error)}"
         how = "cut off" if "Truncated" in str(error) else "damaged"
         return f"the {self._codec} data is {how} at {at}; fetch the file again"
 
@@ -127,8 +132,24 @@ class ByteStream:
         self._file.close()
 
 
-def _words(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+def _recoding_of(beginning: bytes, encoding: str) -> Callable[[bytes], bytes]:
+    """Give what turns a file's bytes, piece by piece, into UTF-8; an empty piece is the end."""
+    encoding = next((marked for mark, marked in _MARKS if beginning.startswith(mark)), encoding)
+    if encoding == "utf-8":
+        return lambda piece: piece
+    if encoding == "latin-1":
+        return lambda piece: piece if piece.isascii() else piece.decode("latin-1").encode()
+    # Half a surrogate pair, which is no character, becomes three bytes that are no UTF-8.
+    decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
+
+    def recode(piece: bytes) -> bytes:
+        text = decoder.decode(piece).encode("utf-8", "surrogatepass")
+        if not piece and decoder.getstate()[0]:
+            decoder.reset()
+            return _NO_TEXT
+        return text
+
+    return recode
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""CSV inventories: any delimiter of four, plain, gzip or zstd, read a block of rows at a time with pyarrow.
+"""CSV inventories: any delimiter of four, plain or compressed, read a block of rows at a time with pyarrow.
 
 Most rows become columns untouched; a ragged, undecodable or endless one becomes a BrokenRow and harms no
 other. Key material (DESIGN invariant 8) and the columns of an earlier failures.csv are dropped here.
@@ -16,23 +16,24 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from pipeline.errors import InventoryError
-from pipeline.headers import is_key_material, quoted
+from pipeline.headers import is_key_material, kept_columns, quoted
 from pipeline.model import BrokenRow, Chunk
 from pipeline.sources.byte_stream import Block, ByteStream, block_of, has_stray_quotes, read_blocks, row_ends
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
+
+    from pipeline.files import InventoryFile
+    from pipeline.model import Finding
+    from pipeline.settings import Input
 
 _BOM = b"\xef\xbb\xbf"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _DELIMITERS = (b",", b";", b"\t", b"|")
 _NO_DELIMITER = b"\x1f"  # a file of one column: a character that text does not hold
 _JUNK = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _SAMPLE_ROWS = 50
 _SAMPLE_BYTES = 64_000
 _MOST_COLUMNS = 10_000  # every column costs memory, whatever it holds
-_OUR_COLUMNS = ("simlift_status", "simlift_code", "simlift_reason", "simlift_raw")
 _RAW_SHOWN = 1_000
 _WITHHELD = "(withheld: the file has key columns)"
 
@@ -56,19 +57,33 @@ class CsvSource:
 
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv", ".txt")
 
-    def __init__(self, path: Path, *, block_bytes: int = 4_000_000, row_bytes: int = 1_000_000) -> None:
-        self._path = path
+    findings: tuple[Finding, ...] = ()
+
+    def __init__(
+        self,
+        file: InventoryFile,
+        settings: Input,
+        /,
+        *,
+        block_bytes: int = 4_000_000,
+        row_bytes: int = 1_000_000,
+    ) -> None:
+        self._file, self._encoding = file, settings.encoding
         self._bounds = {"block_bytes": block_bytes, "row_bytes": row_bytes}
-        with ByteStream(path) as stream:
-            self._layout = _read_layout(path, stream, row_bytes)
+        with ByteStream(file, settings.encoding) as stream:
+            self._layout = _read_layout(file.name, stream, row_bytes)
             self.bytes_total = stream.bytes_total
         names = self._layout.names
-        keys = {i for i, name in enumerate(names) if is_key_material(name)}
-        self._has_keys = bool(keys)
-        self._kept = [i for i, name in enumerate(names) if i not in keys and name not in _OUR_COLUMNS]
+        self._has_keys = any(map(is_key_material, names))
+        self._kept = kept_columns(names)
         self.header = tuple(names[i] for i in self._kept)
         if not self.header:
-            raise InventoryError(f"{path}: has only columns that are never kept (keys); add the others")
+            raise InventoryError(f"{file.name}: has only columns that are never kept (keys); add the others")
+
+    @classmethod
+    def recognises(cls, _beginning: bytes) -> bool:
+        """Claim no file: text in columns is what is left when no other format knows it."""
+        return False
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the rows in order, reading in the caller's thread; closing the iterator closes the file.
@@ -76,7 +91,7 @@ class CsvSource:
         Raises InventoryError when the file cannot be read on, after all the rows before that.
         """
         rows = 0
-        with ByteStream(self._path) as stream:
+        with ByteStream(self._file, self._encoding) as stream:
             try:
                 stream.skip(self._layout.rows_from)
                 for block in read_blocks(stream, self._layout.delimiter, **self._bounds):
@@ -95,7 +110,9 @@ class CsvSource:
         rows, ragged = _parse(block.without(broken), layout.delimiter, len(layout.names), self._kept)
         if rows.num_rows + len(ragged) != len(readable):
             # row_ends and pyarrow would have to disagree; a stop is better than a wrong position.
-            raise InventoryError(f"{self._path}: rows cannot be told apart; double the quotes within cells")
+            raise InventoryError(
+                f"{self._file.name}: rows cannot be told apart; double the quotes within cells"
+            )
         for order, cells in ragged.items():
             index = int(readable[order])
             broken[index] = self._ragged(before + index + 1, cells, block.row(index))
@@ -196,11 +213,9 @@ def _escaped(text: bytes) -> str:
     return text.decode("utf-8", "backslashreplace")
 
 
-def _read_layout(path: Path, stream: ByteStream, row_bytes: int) -> _Layout:
+def _read_layout(path: str, stream: ByteStream, row_bytes: int) -> _Layout:
     """Read the header. Raises InventoryError when the file begins with none that can be read."""
     text, failure = _beginning(stream, row_bytes + _SAMPLE_BYTES)
-    if text.startswith(_UTF16):
-        raise InventoryError(f"{path}: is UTF-16 text; save it as UTF-8")
     mark = len(_BOM) if text.startswith(_BOM) else 0
     text = text[mark:]
     first_line = re.split(rb"[\r\n]", text.lstrip(), maxsplit=1)[0]
@@ -220,7 +235,10 @@ def _read_layout(path: Path, stream: ByteStream, row_bytes: int) -> _Layout:
     try:
         names = tuple(cell.decode().strip().strip("\ufeff").strip() for cell in best.names)
     except UnicodeDecodeError:
-        raise InventoryError(f"{path}: the header is not UTF-8 text; save the file as UTF-8") from None
+        raise InventoryError(
+            f"{path}: the header is not UTF-8 text; save the file as UTF-8, "
+            'or say [input] encoding = "latin-1" if it is that'
+        ) from None
     if not any(names):
         raise InventoryError(f"{path}: is not a text table: its first line names no column; add a header")
     return _Layout(best.delimiter, names, mark + best.rows_from)
@@ -266,7 +284,7 @@ class _Guess:
         return self.split > 0 or not self.rows or any(is_key_material(_escaped(name)) for name in self.names)
 
 
-def _guess(path: Path, text: bytes, delimiter: bytes, row_bytes: int) -> _Guess | None:
+def _guess(path: str, text: bytes, delimiter: bytes, row_bytes: int) -> _Guess | None:
     """Read the first rows with a delimiter; None when it does not split the header, or that never ends."""
     block = block_of(text, row_ends(text, delimiter), delimiter)
     if not len(block) or len(block.row(0)) > row_bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from pipeline.errors import InventoryError
+from pipeline.files import LocalFile
+from pipeline.plugins import every
+from pipeline.settings import Input
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +34,9 @@ class SourceContract:
     cells: ClassVar[st.SearchStrategy[str]] = st.text("0123456789abcXYZ+.-_", min_size=1, max_size=12)
     """What a cell of the format can hold; at least digits, letters and "+.-_"."""
 
+    settings: ClassVar[Input] = Input()
+    """The [input] table."""
+
     def write(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
         """Give a file of the format with these columns and rows."""
         raise NotImplementedError
@@ -41,15 +46,19 @@ class SourceContract:
     def source(self, content: bytes) -> Any:
         """Open a file of this content. Raises InventoryError."""
         with tempfile.TemporaryDirectory() as folder:
-            return self.kind(self._file(folder, content))
+            return self.open(self._file(folder, content))
 
     def read(self, content: bytes) -> tuple[tuple[str, ...], list[Chunk]]:
         """Read a file to its end: header and chunks. Raises InventoryError."""
         with tempfile.TemporaryDirectory() as folder:
-            source = self.kind(self._file(folder, content))
+            source = self.open(self._file(folder, content))
             chunks = list(source.chunks())
             _require_in_order(chunks, source.bytes_total)
             return source.header, chunks
+
+    def open(self, path: Path) -> Any:
+        """Call the class as an import does. Raises InventoryError."""
+        return self.kind(LocalFile(path), self.settings)
 
     def _file(self, folder: str, content: bytes) -> Path:
         path = Path(folder) / f"inventory{self.kind.suffixes[0]}"
@@ -75,7 +84,7 @@ class SourceContract:
     # ------------------------------------------------------------ sentences
 
     def test_it_is_registered_and_says_which_files_are_its(self) -> None:
-        assert self.kind in [entry.load() for entry in entry_points(group="simlift.sources")]
+        assert self.kind in [plugin.loaded for plugin in every("sources")]
         assert isinstance(self.kind.suffixes, tuple)
         assert self.kind.suffixes
         assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in self.kind.suffixes)
@@ -93,12 +102,14 @@ class SourceContract:
         rows = [["0089", "1e5", "+49"], ["8935711001000000007", "007", "1.0"], ["nan", "null", "true"]]
         _, chunks = self.read(self.write(HEADER, rows))
         assert [list(row) for row in _rows_of(chunks)] == rows
+        marks = [are_numbers.true_count for chunk in chunks for are_numbers in chunk.numbers.values()]
+        assert not any(marks), "text is not marked as a number"
 
     def test_a_file_can_be_read_again_and_says_the_same(self) -> None:
         rows = [[f"89{number:018}", "a", "b"] for number in range(50)]
         with tempfile.TemporaryDirectory() as folder:
             path = self._file(folder, self.write(HEADER, rows))
-            one, other = self.kind(path), self.kind(path)
+            one, other = self.open(path), self.open(path)
             assert one.header == other.header
             first, second, again = (list(_rows_of(list(s.chunks()))) for s in (one, other, one))
         assert first == second == again
@@ -108,7 +119,7 @@ class SourceContract:
         rows = [[f"89{number:018}", "a", "b"] for number in range(50)]
         with tempfile.TemporaryDirectory() as folder:
             path = self._file(folder, self.write(HEADER, rows))
-            one, other = (self.kind(path).chunks() for _ in range(2))
+            one, other = (self.open(path).chunks() for _ in range(2))
             both = list(zip(one, other, strict=True))
         assert [list(row) for row in _rows_of([first for first, _ in both])] == rows
         assert [list(row) for row in _rows_of([second for _, second in both])] == rows
@@ -123,6 +134,11 @@ class SourceContract:
         for cut in range(1, len(whole), 3):
             assert _SECRET not in self._said_of(whole[:cut])
 
+    @MODERATE
+    @given(beginning=st.binary(max_size=200))
+    def test_whatever_a_file_begins_with_is_recognised_or_not(self, beginning: bytes) -> None:
+        assert self.kind.recognises(beginning) in (True, False)
+
     # ------------------------------------------------------------ damage
 
     @pytest.mark.parametrize("content", [b"", b"\n", b"\x00" * 64], ids=["empty", "blank", "binary"])
@@ -132,7 +148,7 @@ class SourceContract:
 
     def test_a_file_that_is_not_there_is_an_inventory_error(self, tmp_path: Path) -> None:
         with pytest.raises(InventoryError):
-            list(self.kind(tmp_path / f"missing{self.kind.suffixes[0]}").chunks())
+            list(self.open(tmp_path / f"missing{self.kind.suffixes[0]}").chunks())
 
     @MODERATE
     @given(data=st.data())
@@ -202,6 +218,10 @@ def _require_in_order(chunks: Sequence[Chunk], bytes_total: int) -> None:
         assert broken == sorted(broken)
         assert sorted(whole + broken) == list(range(rows_read + 1, chunk.rows_read + 1))
         assert all(row.reason for row in chunk.broken)
+        assert set(chunk.numbers) <= set(range(chunk.rows.num_columns)), "numbers are told by column index"
+        for are_numbers in chunk.numbers.values():
+            assert are_numbers.type == pa.bool_()
+            assert (len(are_numbers), are_numbers.null_count) == (chunk.rows.num_rows, 0)
         assert chunk.bytes_read >= bytes_read
         assert not bytes_total or chunk.bytes_read <= bytes_total
         rows_read, bytes_read = chunk.rows_read, chunk.bytes_read
