@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
+from bisect import insort
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Iterator
 
-    from pipeline.model import Portion
-    from pipeline.settings import Limits
+    from pipeline.model import Exceptional, Portion, RunRecord, Status
+    from pipeline.plan import Plan
 
 EXAMPLES = 3
 PRESENT, MISSING = 0.95, 0.2  # shares of check digits that pass; by chance it is one in ten
@@ -24,20 +24,27 @@ class Problem:
     status: str
     code: str
     rows: int = 0
-    examples: list[str] = field(default_factory=list)
+    _first: list[tuple[int, str]] = field(default_factory=list)
 
-    def add(self, words: str) -> None:
-        """Count one row in."""
+    @property
+    def examples(self) -> list[str]:
+        """What is said of the first of them."""
+        return [words for _, words in self._first]
+
+    def add(self, position: int, words: str) -> None:
+        """Count one row in; rows may come in any order."""
         self.rows += 1
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(words)
+        if len(self._first) < EXAMPLES or position < self._first[-1][0]:
+            insort(self._first, (position, words))
+            del self._first[EXAMPLES:]
 
 
 @dataclass(slots=True)
 class Findings:
-    """An inventory, counted: `problems` by code, check digits `passed` and `failed` by field or form.
+    """An inventory, counted: `problems` by code, check digits `passed` and `failed` as Portion names them.
 
-    `oddities`, by code, are what is found about rows that would be sent all the same.
+    `oddities`, by code, are what is found about rows that would be sent all the same; those of the codes
+    `stopping` stop a run before it sends anything.
     """
 
     rows: int = 0
@@ -47,11 +54,12 @@ class Findings:
     oddities: dict[str, Problem] = field(default_factory=dict)
     passed: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
+    stopping: frozenset[str] = frozenset()
 
     @property
     def clean(self) -> bool:
         """True when every row would be sent."""
-        return not self.problems
+        return not self.problems and self.stopping.isdisjoint(self.oddities)
 
     def add(self, portion: Portion) -> None:
         """Count one portion in."""
@@ -59,18 +67,18 @@ class Findings:
         self.items += sum(len(batch) for batch in portion.batches)
         self.batches += len(portion.batches)
         for row in portion.exceptional:
-            self.problems.setdefault(row.code, Problem(str(row.status), row.code)).add(row.reason)
+            if row.code not in self.problems:
+                self.problems[row.code] = Problem(str(row.status), row.code)
+            self.problems[row.code].add(row.position, row.reason)
         for finding in portion.findings:
-            self.oddities.setdefault(finding.code, Problem("finding", finding.code)).add(finding.words)
+            if finding.code not in self.oddities:
+                self.oddities[finding.code] = Problem("finding", finding.code)
+            self.oddities[finding.code].add(finding.position, finding.words)
         for name, (passed, failed) in portion.check_digits.items():
             self.passed[name] += passed
             self.failed[name] += failed
 
-    def calls_s(self, limits: Limits) -> float:
-        """Give the least time in seconds that the rate limit allows for the calls."""
-        return self.batches / limits.requests_per_second
-
-    def data(self, limits: Limits) -> dict[str, Any]:
+    def data(self, plan: Plan) -> dict[str, Any]:
         """Give the findings as plain data."""
         return {
             "rows": self.rows,
@@ -87,37 +95,34 @@ class Findings:
             "check_digits": {
                 name: {"passed": self.passed[name], "failed": self.failed[name]} for name in self.passed
             },
-            "plan": {
-                "batches": self.batches,
-                "calls": self.batches,
-                "requests_per_second": limits.requests_per_second,
-                "least_duration_s": round(self.calls_s(limits), 3),
-            },
+            "plan": plan.data(),
         }
 
     def ranked(self) -> list[Problem]:
         """List the problems, the most frequent first."""
         return sorted(self.problems.values(), key=lambda problem: -problem.rows)
 
-    def text(self, limits: Limits) -> list[str]:
+    def text(self, plan: Plan) -> list[str]:
         """Give the findings as lines a person can act on."""
         lines = [f"{self.rows:,} rows read, {self.items:,} would be sent"]
         for problem in [*self.ranked(), *self.oddities.values()]:
             lines.append(f"  {problem.status}: {problem.rows:,} x {problem.code}")
             lines += [f"      {example}" for example in problem.examples]
-        for name in self.passed:
-            tried = self.passed[name] + self.failed[name]
-            if self.failed[name]:
-                lines.append(
-                    f"  check digits: {self.failed[name]:,} of {tried:,} {name} fail theirs: "
-                    f"{_meaning(self.passed[name] / tried)}"
-                )
-        seconds = math.ceil(self.calls_s(limits))
-        lines.append(
-            f"plan: {self.batches:,} calls, at {limits.requests_per_second:g} requests/s "
-            f"at least {seconds // 3600}h{seconds // 60 % 60:02}m{seconds % 60:02}s"
-        )
-        return lines
+        return [*lines, *self._check_digits(), *plan.text()]
+
+    def _check_digits(self) -> Iterator[str]:
+        """Say what the check digits mean, by the number of digits where that is counted."""
+        for name in sorted(self.passed):
+            passed, failed = self.passed[name], self.failed[name]
+            if not failed or any(other.startswith(f"{name}:") for other in self.passed):
+                continue
+            field_, _, digits = name.partition(":")
+            of = f"{field_} of {digits} digits" if digits else field_
+            share = passed / (passed + failed)
+            yield (
+                f"  check digits: {failed:,} of {passed + failed:,} {of} fail theirs, "
+                f"{share:.1%} pass: {_meaning(share)}"
+            )
 
 
 def _meaning(share_passed: float) -> str:
@@ -129,10 +134,24 @@ def _meaning(share_passed: float) -> str:
     return "digits are damaged, or numbers with and without check digits are mixed"
 
 
-def examine(portions: Iterable[Portion], seen: Callable[[Portion], None] = lambda _: None) -> Findings:
-    """Read an inventory to its end and count. Raises InventoryError."""
-    findings = Findings()
+class Unsent:
+    """The rows of an inventory that would never be sent, as write_failures reads those of a ledger: once."""
+
+    def __init__(self, record: RunRecord, portions: Iterable[Portion]) -> None:
+        self._record = record
+        self._portions = portions
+
+    def run(self) -> RunRecord:
+        """Give the facts that a run of this inventory would begin with."""
+        return self._record
+
+    def exceptional(self, *statuses: Status) -> Iterator[Exceptional]:
+        """Yield the rows of these statuses, in inventory order."""
+        return (row for portion in self._portions for row in portion.exceptional if row.status in statuses)
+
+
+def counted(portions: Iterable[Portion], findings: Findings) -> Iterator[Portion]:
+    """Pass portions on, each counted in."""
     for portion in portions:
         findings.add(portion)
-        seen(portion)
-    return findings
+        yield portion

@@ -37,11 +37,15 @@ _HEX_LETTER = re.compile("[A-Fa-f]")
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One column after its rule: its values, which of them hold, and check digits as Screened counts them."""
+    """One column after its rule: its values, which of them hold, and check digits as Screened counts them.
+
+    `numbers` are the cells that do not hold because the file has a number there.
+    """
 
     values: pa.StringArray
     good: pa.BooleanArray
     checked: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    numbers: pa.BooleanArray | None = None
 
 
 class ColumnRule:
@@ -86,12 +90,16 @@ class ColumnRule:
             case FromDefault():
                 return pa.repeat(pa.scalar(self.constant, pa.string()), rows.num_rows)
 
-    def judge(self, rows: pa.RecordBatch) -> Judged:
+    def numbers(self, numbers: Mapping[int, pa.BooleanArray]) -> pa.BooleanArray | None:
+        """Say which of its cells are numbers in the file, by what the chunk tells; None: no one asks."""
+        return numbers.get(self._origin.index) if isinstance(self._origin, FromColumn) else None
+
+    def judge(self, rows: pa.RecordBatch, numbers: Mapping[int, pa.BooleanArray]) -> Judged:
         """Normalise the column and say which of its cells hold."""
         cells = self.cells(rows)
         if isinstance(self._origin, FromDefault):
             return Judged(cells, pa.repeat(True, len(cells)))
-        return self.judge_cells(cells)
+        return self.judge_cells(cells, self.numbers(numbers))
 
     def faults(self, rows: pa.RecordBatch, judged: Judged) -> Iterator[tuple[int, tuple[str, str]]]:
         """Yield index, code and words for every cell that does not hold."""
@@ -101,14 +109,18 @@ class ColumnRule:
     def faults_of(self, cells: pa.StringArray, judged: Judged) -> Iterator[tuple[int, tuple[str, str]]]:
         """Yield the same for cells that stand in no row."""
         bad = pc.indices_nonzero(pc.invert(judged.good))
-        columns = (cells.take(bad), values := judged.values.take(bad), self._well_formed(values))
-        for index, raw, value, well_formed in zip(
+        columns = [cells.take(bad), values := judged.values.take(bad), self._well_formed(values)]
+        columns.append(pa.repeat(False, len(bad)) if judged.numbers is None else judged.numbers.take(bad))
+        for index, raw, value, well_formed, number in zip(
             bad.to_pylist(), *(column.to_pylist() for column in columns), strict=True
         ):
-            yield index, self._fault(raw, value, well_formed=well_formed)
+            yield index, self._number(raw) if number else self._fault(raw, value, well_formed=well_formed)
 
-    def judge_cells(self, cells: pa.StringArray) -> Judged:
-        """Judge cells that stand in no row."""
+    def judge_cells(self, cells: pa.StringArray, numbers: pa.BooleanArray | None = None) -> Judged:
+        """Judge cells that stand in no row. A number is no identifier, whatever its digits."""
+        if numbers is not None and self.rule.identifier and numbers.true_count:
+            texts = self.judge_cells(pc.if_else(numbers, "", cells))
+            return Judged(texts.values, pc.and_not(texts.good, numbers), texts.checked, numbers)
         if self.rule.identifier or self.rule.one_of:
             well_formed = self._well_formed(cells)
             if well_formed.true_count < len(cells):
@@ -121,7 +133,7 @@ class ColumnRule:
         good, checked = well_formed, {}
         if self._check is not None:
             wrong = pc.and_(well_formed, pc.invert(_CHECKS[self._check](cells)))
-            checked = {self.rule.code: (well_formed.true_count - wrong.true_count, wrong.true_count)}
+            checked = self._counted(cells, well_formed, wrong)
             if self._mode == "reject":
                 good = pc.and_not(well_formed, wrong)
             elif damaged := self._damaged(cells, wrong):
@@ -131,6 +143,19 @@ class ColumnRule:
             good = pc.or_(good, blank)
             cells = pc.if_else(blank, pa.scalar(self.rule.default, pa.string()), cells)
         return Judged(cells, good, checked)
+
+    def _counted(
+        self, cells: pa.StringArray, well_formed: pa.BooleanArray, wrong: pa.BooleanArray
+    ) -> dict[str, tuple[int, int]]:
+        """Count check digits (passed, failed); where some lack theirs, by the number of digits as well."""
+        code, bare = self.rule.code, self.rule.bare_digits
+        counts = {code: (well_formed.true_count - wrong.true_count, wrong.true_count)}
+        for digits in (bare, bare + 1) if bare else ():
+            of_length = pc.and_(well_formed, pc.equal(pc.binary_length(cells), digits))
+            if of_length.true_count:
+                failed = pc.and_(of_length, wrong).true_count
+                counts[f"{code}:{digits}"] = (of_length.true_count - failed, failed)
+        return counts
 
     def _normalised(self, cells: pa.StringArray) -> pa.StringArray:
         rule = self.rule
@@ -192,8 +217,17 @@ class ColumnRule:
             kind, words = "format", f"must be {rule.words}"
         else:
             kind, words = "format", f"must have at least {rule.min_length} characters"
-        shown = "the value is confidential" if rule.confidential else f"is {quoted(raw)}"
-        return f"{rule.code}_{kind}", f"{self.where}: {words}, {shown}"
+        return f"{rule.code}_{kind}", f"{self.where}: {words}, {self._shown(raw)}"
+
+    def _number(self, raw: str) -> tuple[str, str]:
+        words = (
+            "a number in the file, not text, so its digits cannot be trusted; "
+            "format the column as text and fill it again"
+        )
+        return f"{self.rule.code}_damaged", f"{self.where}: {words}, {self._shown(raw)}"
+
+    def _shown(self, raw: str) -> str:
+        return "the value is confidential" if self.rule.confidential else f"is {quoted(raw)}"
 
     def _is_hex(self, value: str) -> bool:
         """Tell whether digits in place of its hex letters would make the value well formed."""

@@ -31,9 +31,10 @@ class FormedColumn:
         """Give the cells as they stood, nulls as blanks."""
         return self._any.cells(rows)
 
-    def judge(self, rows: pa.RecordBatch) -> Judged:
+    def judge(self, rows: pa.RecordBatch, numbers: Mapping[int, pa.BooleanArray]) -> Judged:
         """Judge every cell by the rule of its form. A cell whose form cannot be told is let be."""
-        cells, kinds = self.cells(rows), self._kinds.judge(rows).values
+        cells, kinds = self.cells(rows), self._kinds.judge(rows, numbers).values
+        own = self._any.numbers(numbers)
         values, checked = cells, dict[str, tuple[int, int]]()
         good = pa.repeat(True, len(cells))
         for form, column in self._forms.items():
@@ -41,24 +42,26 @@ class FormedColumn:
             if not mine.true_count:
                 continue
             if mine.true_count == len(cells):
-                return column.judge_cells(cells)
+                return column.judge_cells(cells, own)
             part = cells.filter(mine)
-            judged = column.judge_cells(part)
+            judged = column.judge_cells(part, None if own is None else own.filter(mine))
             if judged.values is not part:
                 values = pc.replace_with_mask(values, mine, judged.values)
             good = pc.replace_with_mask(good, mine, judged.good)
             checked |= judged.checked
-        return Judged(values, good, checked=checked)
+        return Judged(values, good, checked, own)
 
     def faults(self, rows: pa.RecordBatch, judged: Judged) -> Iterator[tuple[int, tuple[str, str]]]:
         """Yield index, code and words for every cell that does not hold, a form after the other."""
         bad = pc.indices_nonzero(pc.invert(judged.good))
-        cells, kinds = self.cells(rows).take(bad), self._kinds.judge(rows).values.take(bad)
+        cells, kinds = self.cells(rows).take(bad), self._kinds.judge(rows, {}).values.take(bad)
+        numbers = None if judged.numbers is None else judged.numbers.take(bad)
         for form, column in self._forms.items():
             mine = pc.indices_nonzero(pc.equal(kinds, form))
             part = cells.take(mine)
+            judged = column.judge_cells(part, None if numbers is None else numbers.take(mine))
             indices = bad.take(mine).to_pylist()
-            for index, fault in column.faults_of(part, column.judge_cells(part)):
+            for index, fault in column.faults_of(part, judged):
                 yield indices[index], fault
 
 

@@ -6,6 +6,7 @@ A plain iterator: it reads on only when the next portion is asked for, which is 
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,21 +15,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyroaring import BitMap
 
-from pipeline.duplicates import SeenKeys
+from pipeline.cross_rows import CrossRows, Fate
 from pipeline.model import Batch, Exceptional, Portion, Promise, Status
-from pipeline.same_sim import Named, SameSim, Shown
+from pipeline.row_names import RowNames
 from pipeline.screening import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    import numpy.typing as npt
+    from pathlib import Path
 
     from pipeline.contracts import Source, Target
-    from pipeline.model import BrokenRow, Chunk, Finding, OpenRow, ResumePoint
-    from pipeline.screening import Names
+    from pipeline.model import BrokenRow, Chunk, OpenRow, ResumePoint
     from pipeline.settings import Input
 
+_TELLING_DIGITS = 10
 ENVELOPE_BYTES = 64  # room for what a target puts around the items
 
 
@@ -36,7 +36,8 @@ class Producer:
     """Turns sources into Portions.
 
     The batches of a fresh run depend on the inventory and the job alone. A resumed run leaves out what is
-    `done` and cuts what is still open into batches of their own, because those carry their history.
+    `done` and cuts what is still open into batches of their own, because those carry their history. What
+    does not fit into memory goes to files in the folder `spill` (None: the system's for such).
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class Producer:
         batch_items: int,
         batch_bytes: int,
         resume: ResumePoint | None = None,
+        row_names: RowNames | None = None,
+        spill: Path | None = None,
     ) -> None:
         self._sources = sources
+        self._row_names = row_names or RowNames()
         self._target = target
         self._screens = [Screen(target.rules, source.header, settings) for source in sources]
-        self._seen = SeenKeys()
-        self._same_sim = SameSim()
+        self._cross_rows = CrossRows(target, settings, self._row_names, folder=spill)
         self._cutters: dict[OpenRow | None, Cutter] = {}
         self._bounds = (batch_items, batch_bytes - ENVELOPE_BYTES)
         self._most_bytes = batch_bytes - ENVELOPE_BYTES
@@ -62,20 +65,36 @@ class Producer:
         self._open_positions = np.fromiter(sorted(self._open), np.int64, len(self._open))
 
     def portions(self) -> Iterator[Portion]:
-        """Yield a portion per chunk and a last one with what was left over. Raises InventoryError."""
+        """Yield a portion per chunk, and a last one with what was left over.
+
+        The first one carries what is odd about the files as a whole; before the last one come those with
+        findings that show only when all rows are known. Raises InventoryError, LedgerError.
+        """
+        with closing(self._cross_rows):
+            yield from self._portions()
+
+    def _portions(self) -> Iterator[Portion]:
         rows = size = 0
+        of_files = tuple(finding for source in self._sources for finding in source.findings)
         for source, screen in zip(self._sources, self._screens, strict=True):
             rows_before, bytes_before = rows, size
+            self._row_names.begin_file(rows_before)
             for chunk in source.chunks():
                 rows, size = rows_before + chunk.rows_read, bytes_before + chunk.bytes_read
-                yield self._portion(chunk, screen, rows_before, rows, size)
+                portion = self._portion(chunk, screen, rows, size)
+                yield replace(portion, findings=of_files + portion.findings) if of_files else portion
+                of_files = ()
+        for findings in self._cross_rows.rest():
+            yield Portion((), (), rows, size, findings=tuple(findings))
         leftover = tuple(batch for cutter in self._cutters.values() for batch in cutter.rest())
         yield Portion(leftover, (), rows, size)
 
-    def _portion(self, chunk: Chunk, screen: Screen, offset: int, rows: int, size: int) -> Portion:
-        screened = screen(chunk, rows_before=offset)
-        positions = np.asarray(chunk.positions) + offset
-        exceptional = [_broken(row, offset) for row in chunk.broken]
+    def _portion(self, chunk: Chunk, screen: Screen, rows: int, size: int) -> Portion:
+        names = self._row_names
+        screened = screen(chunk, names)
+        begun = self._cross_rows.begin(screened)
+        positions = np.asarray(chunk.positions) + names.rows_before
+        exceptional = [_broken(row, names) for row in chunk.broken]
         exceptional += [
             Exceptional(
                 int(positions[no.index]),
@@ -84,46 +103,31 @@ class Producer:
                 no.code,
                 no.reason,
                 sends=0,
-                cells=_cells(chunk.rows, no.index),
+                cells=_cells(chunk, no.index),
             )
             for no in screened.rejected
         ]
+        accepted = positions[np.asarray(screened.rows)]
         items = pa.record_batch(
             {
-                "position": pa.array(positions[np.asarray(screened.rows)]),
+                "position": pa.array(accepted),
                 "key": self._target.key(screened.fields),
                 "payload": self._target.encode(screened.fields),
                 "cells": _structs(chunk.rows, screened.rows),
             }
         )
-        # Only an accepted row claims its key: what fits no batch goes before duplicates are looked for.
+        # Only a row that is sent claims anything: what fits no batch goes before rows are compared.
         fits = np.asarray(pc.binary_length(items.column("payload"))) <= self._most_bytes
-        items, oversized = _split(items, fits)
-        exceptional += _never_sent(
-            oversized, Status.REJECTED, "too_long", "row {row}: encoded, it exceeds [limits] batch_bytes"
-        )
-        items, repeated = _split(items, self._seen.first_seen(items.column("key")))
-        exceptional += _never_sent(
-            repeated, Status.DUPLICATE, "duplicate", "row {row}: the same key stood in an earlier row"
-        )
+        oversized = np.flatnonzero(~fits).tolist()
+        exceptional += _dropped(items, [_too_long(row, int(accepted[row]), names) for row in oversized])
+        judged = self._cross_rows.finish(begun, accepted, fits)
+        exceptional += _dropped(items, judged.fates)
         exceptional.sort(key=lambda row: row.position)
-        findings = self._findings(screened.names, positions[np.asarray(screened.rows)], items)
+        if not judged.sent.all():
+            items = items.filter(pa.array(judged.sent))
         batches = tuple(self._cut(items))
+        findings = tuple(judged.findings)
         return Portion(batches, tuple(exceptional), rows, size, screened.check_digits, findings)
-
-    def _findings(
-        self, names: Names | None, accepted: npt.NDArray[np.int64], items: pa.RecordBatch
-    ) -> tuple[Finding, ...]:
-        """Look for SIMs named twice among the items; `accepted` are the positions of the screened rows."""
-        if names is None:
-            return ()
-        positions = np.asarray(items.column("position"))
-        forms = names.forms.take(pa.array(np.searchsorted(accepted, positions)))
-        shown = [
-            Shown(other.form, accepted[np.asarray(other.rows)], self._target.key(other.fields))
-            for other in names.others
-        ]
-        return self._same_sim(Named(positions, items.column("key"), forms), shown)
 
     def _cut(self, items: pa.RecordBatch) -> Iterator[Batch]:
         """Leave out what is done, and cut rows of the same history into batches of their own."""
@@ -203,33 +207,38 @@ class Cutter:
             yield Batch(items, sends=self._history.sends, in_doubt=self._history.in_doubt, recorded=True)
 
 
-def _split(items: pa.RecordBatch, keep: npt.NDArray[np.bool_]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """Part the items; the usual case, that all stay, copies nothing."""
-    if keep.all():
-        return items, items.slice(0, 0)
-    return items.filter(pa.array(keep)), items.filter(pa.array(~keep))
-
-
-def _broken(row: BrokenRow, offset: int) -> Exceptional:
-    position = row.position + offset
+def _broken(row: BrokenRow, names: RowNames) -> Exceptional:
+    position = row.position + names.rows_before
     return Exceptional(
         position,
         "",
         Status.REJECTED,
         "unreadable",
-        f"row {position}: {row.reason}",
+        f"{names(position)}: {row.reason}",
         sends=0,
         cells=row.cells,
         raw=row.raw,
     )
 
 
-def _never_sent(items: pa.RecordBatch, status: Status, code: str, reason: str) -> list[Exceptional]:
-    cells = Batch(items).source_rows(range(items.num_rows))
+def _too_long(row: int, position: int, names: RowNames) -> Fate:
+    words = f"{names(position)}: encoded, it exceeds [limits] batch_bytes"
+    return Fate(row, Status.REJECTED, "too_long", words)
+
+
+def _dropped(items: pa.RecordBatch, fates: Sequence[Fate]) -> list[Exceptional]:
+    """Give the items that are never sent, with the reason of each."""
+    if not fates:
+        return []
+    taken = items.take(pa.array([fate.row for fate in fates], pa.int64()))
     return [
-        Exceptional(position, key, status, code, reason.format(row=position), sends=0, cells=row)
-        for position, key, row in zip(
-            items.column("position").to_pylist(), items.column("key").to_pylist(), cells, strict=True
+        Exceptional(position, key, fate.status, fate.code, fate.reason, sends=0, cells=row)
+        for position, key, fate, row in zip(
+            taken.column("position").to_pylist(),
+            taken.column("key").to_pylist(),
+            fates,
+            Batch(taken).source_rows(range(len(fates))),
+            strict=True,
         )
     ]
 
@@ -241,5 +250,13 @@ def _structs(rows: pa.RecordBatch, wanted: pa.Int64Array) -> pa.StructArray:
     return rows.to_struct_array()
 
 
-def _cells(rows: pa.RecordBatch, index: int) -> tuple[str, ...]:
-    return tuple(column[index].as_py() or "" for column in rows.columns)
+def _cells(chunk: Chunk, index: int) -> tuple[str, ...]:
+    """Give a row's cells for the record; a number that could pass for an identifier shows that it was one.
+
+    Fed in again from a failures file it would be text, and its digits, which nobody vouches for, believed.
+    """
+    cells = [column[index].as_py() or "" for column in chunk.rows.columns]
+    for column, numbers in chunk.numbers.items():
+        if numbers[index].as_py() and cells[column].isdigit() and len(cells[column]) >= _TELLING_DIGITS:
+            cells[column] += ".0"
+    return tuple(cells)

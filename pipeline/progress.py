@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -21,7 +22,7 @@ from pipeline.model import Status
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.model import Snapshot
+    from pipeline.model import Portion, Snapshot
 
 LIVE_EVERY_S = 0.25
 LINE_EVERY_S = 5.0
@@ -70,6 +71,57 @@ def _print_line(console: Console, snapshot: Snapshot, speed: Speed) -> None:
     console.print(line(snapshot, speed.rows_per_s(snapshot)), highlight=False, soft_wrap=True)
 
 
+class Reading:
+    """Shows how far an inventory has been read: live on a terminal, a line every few seconds elsewhere.
+
+    A context manager; call it with every portion.
+    """
+
+    def __init__(
+        self, console: Console, bytes_total: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console, self._bytes_total, self._clock = console, bytes_total, clock
+        self._began = self._shown = clock()
+        self._live = (
+            Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, portion: Portion) -> None:
+        """Show the portion's totals, unless something was shown a moment ago."""
+        now = self._clock()
+        if now - self._shown < (LINE_EVERY_S if self._live is None else LIVE_EVERY_S):
+            return
+        self._shown = now
+        elapsed_s = now - self._began
+        share = min(1.0, portion.bytes_read / self._bytes_total) if self._bytes_total else 0.0
+        left = duration(elapsed_s / share - elapsed_s if share else None)
+        words = (
+            f"{portion.rows_read:,} rows read",
+            f"{portion.rows_read / elapsed_s:,.0f} rows/s",
+            f"eta {left}",
+        )
+        if self._live is None:
+            text = f"{elapsed_s:.0f}s {percent(share)} {' '.join(words)}"
+            self._console.print(text, highlight=False, soft_wrap=True)
+        else:
+            self._live.update(_head(share, *words), refresh=True)
+
+
+def _head(share: float, *words: str) -> Table:
+    head = Table.grid(padding=(0, 2))
+    head.add_row(ProgressBar(total=1.0, completed=share, width=30), percent(share), *words)
+    return head
+
+
 def percent(share: float) -> str:
     """Give a share in whole percent, never more than is done."""
     return f"{math.floor(share * 100)}%"
@@ -92,10 +144,8 @@ def _tickets(snapshot: Snapshot) -> str:
 
 def panel(snapshot: Snapshot, rows_per_s: float) -> Group:
     """Give a snapshot as a live display."""
-    head = Table.grid(padding=(0, 2))
-    head.add_row(
-        ProgressBar(total=1.0, completed=snapshot.share, width=30),
-        percent(snapshot.share),
+    head = _head(
+        snapshot.share,
         f"{snapshot.settled:,} rows",
         f"{rows_per_s:,.0f} rows/s",
         f"eta {duration(eta_s(snapshot, rows_per_s))}",

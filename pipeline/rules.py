@@ -30,7 +30,9 @@ __all__ = [
     "Identifier",
     "JoinedFrom",
     "OneOf",
+    "OnePerKey",
     "Rule",
+    "Unique",
     "rules_of",
 ]
 
@@ -47,9 +49,23 @@ class Aliases:
 
 @dataclass(frozen=True, slots=True)
 class Identifier:
-    """The field is an identifier: normalised where it fails its pattern, looked at for spreadsheet damage."""
+    """The field is an identifier: normalised where it fails its pattern, looked at for spreadsheet damage.
+
+    `bare_digits`: of that many digits it may lack its check digit, with one more it has one (0: no such).
+    """
 
     check: CheckRule | None = None
+    bare_digits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """Rows of different keys have different values; two that share one are a finding, `shared_<field>`."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnePerKey:
+    """A key goes with one value. A repeated key with another one is told as such, `<field>_differs`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +87,8 @@ class OneOf:
 class Form:
     """One form an identifier can have. A column named `name` or by an alias holds identifiers of this form.
 
-    `peel` is a prefix that belongs to the writing and not to the value: it is taken off. Codes, counts and
-    [input] check_digits call the form by its name in lower case.
+    `peel` is a prefix that belongs to the writing and not to the value: it is taken off. `bare_digits` is
+    as in Identifier. Codes, counts and [input] check_digits call the form by its name in lower case.
     """
 
     name: str
@@ -82,6 +98,7 @@ class Form:
     check: CheckRule | None = None
     aliases: tuple[str, ...] = ()
     peel: str = ""
+    bare_digits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +135,9 @@ class Rule:
     one_of: tuple[str, ...] = ()
     forms_by: FormsBy | None = None
     change: bool = False
+    bare_digits: int = 0
+    unique: bool = False
+    one_per_key: bool = False
 
     def by_form(self) -> dict[str, Rule]:
         """Give the rule of the cells of each form by the form's name; empty for a field without forms."""
@@ -130,6 +150,7 @@ class Rule:
                 check=form.check,
                 code=form.name.lower(),
                 peel=form.peel,
+                bare_digits=form.bare_digits,
                 forms_by=None,
             )
             for form in (self.forms_by.forms if self.forms_by else ())
@@ -142,6 +163,8 @@ def rules_of(model: type[BaseModel]) -> list[Rule]:
     if found.validators or found.field_validators or found.root_validators or found.model_validators:
         raise TypeError(f"{model.__name__}: validator functions cannot be run on columns")
     rules = [_rule_of(name, info) for name, info in model.model_fields.items()]
+    if sum(rule.one_per_key for rule in rules) > 1:
+        raise TypeError(f"{model.__name__}: only one field can be OnePerKey")
     formed = [(rule, rule.forms_by) for rule in rules if rule.forms_by is not None]
     if len(formed) > 1:
         raise TypeError(f"{model.__name__}: only one field can have forms")
@@ -159,6 +182,8 @@ def _rule_of(name: str, info: FieldInfo) -> Rule:
     one_of = marks.pop(OneOf, None)
     forms_by = marks.pop(FormsBy, None)
     change = marks.pop(Change, None) is not None
+    unique = marks.pop(Unique, None) is not None
+    one_per_key = marks.pop(OnePerKey, None) is not None
     if (one_of or forms_by) and (marks or identifier or joined or (one_of and forms_by)):
         raise TypeError(f"{name}: OneOf and FormsBy say all of a field's form, nothing goes with them")
     shortest = marks.pop(MinLen, MinLen(0)).min_length
@@ -194,6 +219,9 @@ def _rule_of(name: str, info: FieldInfo) -> Rule:
         one_of=words,
         forms_by=forms_by,
         change=change,
+        bare_digits=identifier.bare_digits if identifier else 0,
+        unique=unique,
+        one_per_key=one_per_key,
     )
 
 

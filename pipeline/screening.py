@@ -24,6 +24,7 @@ from pipeline.headers import (
     is_activation_code,
     require_known,
 )
+from pipeline.row_names import RowNames
 from pipeline.rules import rules_of
 
 if TYPE_CHECKING:
@@ -76,8 +77,9 @@ class Screened:
 
     `fields`: the accepted rows, one normalised string column per field of the model, in its order. `rows`:
     their int64 indices in the chunk. `rejected`: the others, ascending. `check_digits`: field or form →
-    (passed, failed) among the well-formed cells of this chunk, where check digits are not "off". `names` is
-    given where the file shows more than one.
+    (passed, failed) among the well-formed cells of this chunk, where check digits are not "off"; where some
+    may lack theirs, also by the number of digits, as `iccid:19`. `names` is given where the file shows more
+    than one.
     """
 
     fields: pa.RecordBatch
@@ -107,9 +109,9 @@ class Screen:
         self._schema = pa.schema([(rule.name, pa.string()) for rule in fields])
         self._names = _names(fields, origins, header, settings)
 
-    def __call__(self, chunk: Chunk, *, rows_before: int = 0) -> Screened:
-        """Judge every row of a chunk; `rows_before` rows stood in the files read before this one."""
-        judged = [column.judge(chunk.rows) for column in self._columns]
+    def __call__(self, chunk: Chunk, row_names: RowNames | None = None) -> Screened:
+        """Judge every row of a chunk; reasons name a row by `row_names`, else by its number alone."""
+        judged = [column.judge(chunk.rows, chunk.numbers) for column in self._columns]
         fields = pa.RecordBatch.from_arrays([column.values for column in judged], schema=self._schema)
         rows = pa.array(np.arange(chunk.rows.num_rows))
         counts = {name: count for verdict in judged for name, count in verdict.checked.items()}
@@ -119,9 +121,10 @@ class Screen:
             good = pc.and_not(good, idle)
         rejected: list[Rejected] = []
         if good.true_count < len(good):
-            rejected = self._explain(chunk, rows_before, judged, rows.filter(pc.invert(good)), idle)
+            row_names = row_names or RowNames()
+            rejected = self._explain(chunk, row_names, judged, rows.filter(pc.invert(good)), idle)
             fields, rows = fields.filter(good), rows.filter(good)
-        names = self._names(chunk.rows, fields, rows) if self._names else None
+        names = self._names(chunk, fields, rows) if self._names else None
         return Screened(fields, rows, rejected, counts, names)
 
     def _idle(self, fields: pa.RecordBatch) -> pa.BooleanArray | None:
@@ -132,7 +135,7 @@ class Screen:
     def _explain(
         self,
         chunk: Chunk,
-        rows_before: int,
+        row_names: RowNames,
         judged: Sequence[Judged],
         bad: pa.Int64Array,
         idle: pa.BooleanArray | None,
@@ -147,13 +150,13 @@ class Screen:
                 words = f"{'; ' if faults[index] else ': '}nothing to change: {blank}"
                 faults[index].append(("nothing_to_change", words))
         keys = self._columns[0].cells(chunk.rows).take(bad).to_pylist()
-        positions = chunk.positions.take(bad).to_pylist()
+        before, positions = row_names.rows_before, chunk.positions.take(bad).to_pylist()
         return [
             Rejected(
                 index,
                 "" if is_activation_code(key) else key,
                 found[0][0],
-                f"row {rows_before + position}{''.join([words for _, words in found])}",
+                f"{row_names(before + position)}{''.join([words for _, words in found])}",
             )
             for (index, found), key, position in zip(faults.items(), keys, positions, strict=True)
         ]
@@ -166,12 +169,14 @@ class _Names:
         self._field, self._kind = field, kind
         self._others = others
 
-    def __call__(self, rows: pa.RecordBatch, fields: pa.RecordBatch, accepted: pa.Int64Array) -> Names:
+    def __call__(self, chunk: Chunk, fields: pa.RecordBatch, accepted: pa.Int64Array) -> Names:
         """Say how the accepted rows name their SIM. What does not hold by its form is no name."""
         others = []
         for form, column in self._others:
-            cells = column.cells(rows)
-            shown = column.judge_cells(cells.take(accepted) if len(accepted) < len(cells) else cells)
+            numbers = column.numbers(chunk.numbers)
+            shown = column.judge_cells(
+                column.cells(chunk.rows).take(accepted), None if numbers is None else numbers.take(accepted)
+            )
             named = fields
             for name, values in ((self._field, shown.values), (self._kind, pa.repeat(form, len(accepted)))):
                 named = named.set_column(fields.schema.get_field_index(name), name, values)

@@ -15,6 +15,7 @@ from pipeline.catalogue import read_catalogue
 from pipeline.errors import UsageError
 from pipeline.inventory import open_inventory
 from pipeline.plugins import installed
+from pipeline.settings import Input
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,7 +125,7 @@ def test_a_target_that_cannot_be_loaded_is_a_usage_error_when_it_is_asked_for(in
 def test_a_broken_source_does_not_stand_in_the_way_of_csv(install: Install, tmp_path: Path) -> None:
     install("[simlift.sources]\na-broken = strange_gone:Source\n")
     (tmp_path / "delivery.csv").write_text("iccid\n1\n")
-    assert open_inventory([tmp_path / "delivery.csv"]).header == ("iccid",)
+    assert open_inventory([str(tmp_path / "delivery.csv")], Input()).header == ("iccid",)
 
 
 @pytest.mark.parametrize("name", ["a.odd", "a.ODD", "a.odd.gz", "a.odd.zst"])
@@ -134,14 +135,16 @@ def test_a_source_is_chosen_by_the_end_of_the_name_compressed_or_not(
     install(
         "[simlift.sources]\nodd = strange_source:Odd\n",
         strange_source='class Odd:\n    suffixes = (".odd",)\n    header = ("odd",)\n'
-        "    bytes_total = 0\n    def __init__(self, path): pass\n",
+        "    bytes_total = 0\n    findings = ()\n    def __init__(self, file, settings): pass\n"
+        "    @classmethod\n    def recognises(cls, beginning): return False\n",
     )
-    assert open_inventory([tmp_path / name]).header == ("odd",)
+    (tmp_path / name).write_text("iccid\n1\n")
+    assert open_inventory([str(tmp_path / name)], Input()).header == ("odd",)
 
 
 def test_a_file_of_no_known_name_is_taken_for_csv(tmp_path: Path) -> None:
     (tmp_path / "delivery").write_text("iccid\n1\n")
-    assert open_inventory([tmp_path / "delivery"]).header == ("iccid",)
+    assert open_inventory([str(tmp_path / "delivery")], Input()).header == ("iccid",)
 
 
 def test_the_command_lists_what_is_installed() -> None:

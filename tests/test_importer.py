@@ -13,7 +13,7 @@ from pipeline.inventory import open_inventory
 from pipeline.model import State, Status
 from pipeline.plugins import installed
 from pipeline.runs import existing_run, go_on, has_ledger, new_run_id, run_folder, run_ids, start
-from pipeline.settings import Job, job_from
+from pipeline.settings import Input, Job, job_from
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,7 @@ def delivery(folder: Path, name: str = "delivery.csv", *, rows: int = 3, header:
 
 
 def run_once(path: Path, runs: Path, run_id: str = "one", **tables: Any) -> State:
-    work = start([path], job(**tables), runs, run_id)
+    work = start([str(path)], job(**tables), runs, run_id)
     try:
         return asyncio.run(work.run()).state
     finally:
@@ -65,7 +65,7 @@ def test_a_run_whose_vendor_is_away_is_stopped_and_can_be_gone_on_with(tmp_path:
 def test_an_inventory_of_rejected_rows_alone_is_finished_without_a_call(tmp_path: Path) -> None:
     path = tmp_path / "bad.csv"
     path.write_text(f"{HEADER}\n1,2,3,4,5\n", "utf-8")
-    work = start([path], job(), tmp_path / "runs", "one")
+    work = start([str(path)], job(), tmp_path / "runs", "one")
     record = asyncio.run(work.run())
     assert (record.state, record.exit_code, record.rows_read, record.requests) == (State.FINISHED, 1, 1, 0)
     assert work.ledger.counts()[Status.REJECTED] == 1
@@ -75,14 +75,14 @@ def test_an_inventory_of_rejected_rows_alone_is_finished_without_a_call(tmp_path
 def test_nothing_is_written_for_a_hopeless_inventory(tmp_path: Path) -> None:
     path = delivery(tmp_path, rows=0)
     with pytest.raises(InventoryError, match="no rows"):
-        start([path], job(), tmp_path / "runs", "one")
+        start([str(path)], job(), tmp_path / "runs", "one")
     assert not (tmp_path / "runs").exists()
 
 
 def test_another_inventory_under_the_same_id_is_refused(tmp_path: Path) -> None:
     run_once(delivery(tmp_path), tmp_path / "runs")
     with pytest.raises(UsageError, match="belongs to another inventory"):
-        start([delivery(tmp_path, "other.csv", rows=4)], job(), tmp_path / "runs", "one")
+        start([str(delivery(tmp_path, "other.csv", rows=4))], job(), tmp_path / "runs", "one")
 
 
 def test_a_file_changed_in_its_middle_is_another_inventory(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_other_input_settings_under_the_same_id_are_refused(tmp_path: Path) -> N
     path = delivery(tmp_path)
     run_once(path, tmp_path / "runs")
     with pytest.raises(UsageError, match=r"\[input\]"):
-        start([path], job(input={"check_digits": {"iccid": "reject"}}), tmp_path / "runs", "one")
+        start([str(path)], job(input={"check_digits": {"iccid": "reject"}}), tmp_path / "runs", "one")
 
 
 def test_a_job_may_change_its_pace_between_two_goes_at_a_run(tmp_path: Path) -> None:
@@ -110,14 +110,16 @@ def test_files_of_one_run_share_one_header(tmp_path: Path) -> None:
     first = delivery(tmp_path)
     second = delivery(tmp_path, "second.csv", header=HEADER.upper())
     with pytest.raises(InventoryError, match=r"second.csv: its columns differ"):
-        open_inventory([first, second])
+        open_inventory([str(first), str(second)], Input())
 
 
 def test_the_fingerprint_tells_where_one_file_ends_and_the_next_begins(tmp_path: Path) -> None:
     whole, halves = delivery(tmp_path, rows=4), []
     for name, rows in (("a.csv", 1), ("b.csv", 3)):
         halves.append(delivery(tmp_path, name, rows=rows))
-    prints = {open_inventory(paths).fingerprint() for paths in ([whole], halves, halves[::-1])}
+    prints = {
+        open_inventory([*map(str, paths)], Input()).fingerprint() for paths in ([whole], halves, halves[::-1])
+    }
     assert len(prints) == 3
 
 
@@ -163,7 +165,7 @@ def test_a_run_whose_books_do_not_balance_is_not_called_finished(
 ) -> None:
     path = tmp_path / "bad.csv"
     path.write_text(f"{HEADER}\n1,2,3,4,5\n", "utf-8")
-    work = start([path], job(), tmp_path / "runs", "one")
+    work = start([str(path)], job(), tmp_path / "runs", "one")
     monkeypatch.setattr(type(work.ledger), "open_rows", lambda _self: 1)
     record = asyncio.run(work.run())
     assert (record.state, record.exit_code) == (State.STOPPED, 3)

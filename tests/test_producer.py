@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from pyroaring import BitMap
 
-from pipeline.model import BrokenRow, Chunk, OpenRow, Portion, ResumePoint, Status
+from pipeline.model import BrokenRow, Chunk, Finding, OpenRow, Portion, ResumePoint, Status
 from pipeline.producer import ENVELOPE_BYTES, Producer
 from pipeline.settings import Input
 from pipeline.targets import bulk_subscriber
@@ -47,6 +47,7 @@ class ListSource:
     chunk_rows: int = 1000
     header: tuple[str, ...] = HEADER
     bytes_total: int = 1000
+    findings: tuple[Finding, ...] = ()
 
     def chunks(self) -> Iterator[Chunk]:
         for start in range(0, len(self.rows), self.chunk_rows):
@@ -266,7 +267,7 @@ def test_a_sim_that_the_file_shows_to_be_named_twice_is_found(
         ("ICCID", f"{int(ICCID) + 1}", "b", "x"),
         ("IMSI", IMSI, "c", IMSI),
     ]
-    words = "row 5 names by IMSI a SIM that an earlier row names by ICCID"
+    words = "row 5 names by IMSI a SIM that row 2 names by ICCID"
     assert findings_of(bulk, ListSource(rows, chunk_rows, TYPED)) == [words]
 
 
@@ -283,9 +284,7 @@ def test_rows_that_are_never_sent_name_no_sim(bulk: bulk_subscriber.BulkSubscrib
 def test_what_one_file_shows_holds_for_the_files_after_it(bulk: bulk_subscriber.BulkSubscriber) -> None:
     first = ListSource([("ICCID", ICCID, "a", IMSI)], 1000, TYPED)
     second = ListSource([("IMSI", IMSI, "a", "")], 1000, TYPED)
-    assert findings_of(bulk, first, second) == [
-        "row 2 names by IMSI a SIM that an earlier row names by ICCID"
-    ]
+    assert findings_of(bulk, first, second) == ["row 2 names by IMSI a SIM that row 1 names by ICCID"]
 
 
 def test_a_resumed_run_finds_the_same(bulk: bulk_subscriber.BulkSubscriber) -> None:
@@ -296,3 +295,29 @@ def test_a_resumed_run_finds_the_same(bulk: bulk_subscriber.BulkSubscriber) -> N
 def test_files_without_further_identifiers_show_nothing(bulk: bulk_subscriber.BulkSubscriber) -> None:
     rows: list[Row] = [("ICCID", ICCID, "a"), ("IMSI", IMSI, "c")]
     assert findings_of(bulk, ListSource(rows, 1000, TYPED[:3])) == []
+
+
+def test_the_first_portion_says_what_is_odd_about_the_files(bulk: bulk_subscriber.BulkSubscriber) -> None:
+    odd = [Finding(0, "quantity", f"{name}: says another number of rows") for name in ("a", "b")]
+    sources = [ListSource([("ICCID", ICCID, "a", "")] * 3, 1, TYPED, findings=(finding,)) for finding in odd]
+    producer = Producer(sources, bulk, Input(), batch_items=200, batch_bytes=8_000_000)
+    first, *others = [portion.findings for portion in producer.portions()]
+    assert first == tuple(odd)
+    assert others == [()] * 6
+
+
+def test_a_number_that_could_pass_for_an_identifier_is_kept_as_the_number_it_was(
+    sim_express: SimExpress,
+) -> None:
+    @dataclass
+    class Numbers(ListSource):
+        def chunks(self) -> Iterator[Chunk]:
+            for chunk in super().chunks():
+                yield replace(chunk, numbers={0: pa.array([True]), 5: pa.array([True])})
+
+    row = profile(1, apn="12345")
+    (rejected,) = produce(sim_express, Numbers([row]))[0].exceptional
+    assert rejected.code == "iccid_damaged"
+    assert rejected.cells == (f"{row[0]}.0", *row[1:])
+    again = produce(sim_express, ListSource([rejected.cells]))[0].exceptional
+    assert [found.code for found in again] == ["iccid_damaged"]

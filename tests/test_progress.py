@@ -11,8 +11,18 @@ import pytest
 from rich.console import Console
 from virtual_clock import now, run
 
-from pipeline.model import Snapshot, Status
-from pipeline.progress import LINE_EVERY_S, RATE_WINDOW_S, Speed, duration, eta_s, line, panel, watch
+from pipeline.model import Portion, Snapshot, Status
+from pipeline.progress import (
+    LINE_EVERY_S,
+    RATE_WINDOW_S,
+    Reading,
+    Speed,
+    duration,
+    eta_s,
+    line,
+    panel,
+    watch,
+)
 
 
 def snapshot(settled: int = 0, elapsed_s: float = 0.0, **more: Any) -> Snapshot:
@@ -165,3 +175,39 @@ def test_a_terminal_is_drawn_upon_and_left_clean() -> None:
 
 def test_a_run_shorter_than_the_first_line_is_shown_too() -> None:
     assert watched(Console(file=StringIO()), LINE_EVERY_S / 2)
+
+
+# ---------------------------------------------------------------- an inventory that is only read
+
+
+def read_steadily(console: Console, seconds: int, bytes_total: int = 1_000_000) -> str:
+    """Read 1,000 rows and 10,000 bytes a second, a portion each half second; give what was printed."""
+    clock = [0.0]
+    with Reading(console, bytes_total, lambda: clock[0]) as show:
+        for half in range(1, 2 * seconds + 1):
+            clock[0] = half / 2
+            show(Portion((), (), 500 * half, 5_000 * half))
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def test_reading_shows_a_plain_line_every_few_seconds_with_what_is_left() -> None:
+    lines = read_steadily(Console(file=StringIO(), width=40), 11).splitlines()
+    assert lines == [
+        "5s 5% 5,000 rows read 1,000 rows/s eta 1m35s",
+        "10s 10% 10,000 rows read 1,000 rows/s eta 1m30s",
+    ]
+
+
+def test_a_short_reading_shows_nothing_elsewhere_than_on_a_terminal() -> None:
+    assert not read_steadily(Console(file=StringIO()), 4)
+
+
+def test_reading_draws_on_a_terminal_and_leaves_it_clean() -> None:
+    shown = read_steadily(Console(file=StringIO(), force_terminal=True, width=120), 3)
+    assert "eta" in shown
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1
+
+
+def test_what_is_left_of_an_inventory_of_unknown_size_is_not_guessed() -> None:
+    assert "eta ?" in read_steadily(Console(file=StringIO()), 6, bytes_total=0)

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from ledger_in_memory import LedgerInMemory, row
 
+from pipeline.files import LocalFile
 from pipeline.model import Status
 from pipeline.reports import write_failures, write_outcomes
+from pipeline.settings import Input
 from pipeline.sources.csv_file import CsvSource
 
 if TYPE_CHECKING:
@@ -154,7 +156,7 @@ def test_a_failures_file_is_an_inventory_with_the_same_header_and_cells(tmp_path
     cells = [("8935", 'a "q"\r\nb;c\rd'), ('="8936"', "=1+1"), (" 8937 ", "")]
     ledger = LedgerInMemory(*(row(n, Status.REFUSED, cells=two) for n, two in enumerate(cells, start=1)))
     write_failures(ledger, tmp_path / "failures.csv")
-    source = CsvSource(tmp_path / "failures.csv")
+    source = CsvSource(LocalFile(tmp_path / "failures.csv"), Input())
     assert source.header == ledger.run().header
     assert [tuple(found.values()) for chunk in source.chunks() for found in chunk.rows.to_pylist()] == cells
 
@@ -162,7 +164,10 @@ def test_a_failures_file_is_an_inventory_with_the_same_header_and_cells(tmp_path
 def test_a_broken_row_is_still_a_row_when_the_failures_are_run_again(tmp_path: Path) -> None:
     ledger = LedgerInMemory(row(1, Status.REJECTED, raw='8935,"x', reason="ragged"), row(2))
     write_failures(ledger, tmp_path / "failures.csv")
-    assert sum(chunk.rows_read for chunk in CsvSource(tmp_path / "failures.csv").chunks()) == 1
+    assert (
+        sum(chunk.rows_read for chunk in CsvSource(LocalFile(tmp_path / "failures.csv"), Input()).chunks())
+        == 1
+    )
 
 
 @settings(max_examples=60, deadline=None)

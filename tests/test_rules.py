@@ -7,7 +7,17 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field, create_model
 
-from pipeline.rules import Aliases, Change, Form, FormsBy, Identifier, OneOf, rules_of
+from pipeline.rules import (
+    Aliases,
+    Change,
+    Form,
+    FormsBy,
+    Identifier,
+    OneOf,
+    OnePerKey,
+    Unique,
+    rules_of,
+)
 
 ICCID = Form(
     "ICCID", pattern="^[0-9]{19,20}$", description="19 or 20 digits", check="luhn", aliases=("ccid",)
@@ -114,3 +124,31 @@ MISUSES: dict[str, tuple[dict[str, Any], str]] = {
 def test_misuse_is_refused(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(TypeError, match=words):
         rules_of(model(**{name: f if isinstance(f, tuple) else (f, ...) for name, f in fields.items()}))
+
+
+def test_what_rows_may_not_share_is_read_from_the_model() -> None:
+    fields = rules_of(
+        model(
+            ac=(Annotated[str, Unique()], ...),
+            eid=(Annotated[str, OnePerKey()], ...),
+            iccid=(Annotated[str, Field(pattern="^[0-9]+$"), Identifier(bare_digits=19)], ...),
+        )
+    )
+    assert [rule.unique for rule in fields] == [True, False, False]
+    assert [rule.one_per_key for rule in fields] == [False, True, False]
+    assert [rule.bare_digits for rule in fields] == [0, 0, 19]
+
+
+def test_a_key_goes_with_one_field_alone() -> None:
+    with pytest.raises(TypeError, match="only one field can be OnePerKey"):
+        rules_of(model(eid=(Annotated[str, OnePerKey()], ...), imei=(Annotated[str, OnePerKey()], ...)))
+
+
+def test_a_form_that_may_lack_its_check_digit_says_so_in_its_rule() -> None:
+    form = Form("ICCID", pattern="^[0-9]+$", description="digits", bare_digits=19)
+    value, _ = rules_of(
+        model(
+            value=(Annotated[str, FormsBy("type", (form,))], ...), type=(Annotated[str, OneOf("ICCID")], ...)
+        )
+    )
+    assert value.by_form()["ICCID"].bare_digits == 19

@@ -226,7 +226,7 @@ def test_a_missing_run_is_a_usage_error(tmp_path: Path) -> None:
         (lambda path: path.write_bytes(b"this is no database" * 100), "file is not a database"),
         (lambda path: path.write_bytes(b""), "is not a simlift ledger"),
         (lambda path: _execute(path, "PRAGMA application_id = 5"), "is not a simlift ledger"),
-        (lambda path: _execute(path, "PRAGMA user_version = 7"), "has schema 7, this simlift knows 2"),
+        (lambda path: _execute(path, "PRAGMA user_version = 7"), "has schema 7, this simlift knows 3"),
     ],
 )
 def test_what_is_not_our_ledger_is_refused_in_one_line(
@@ -265,19 +265,25 @@ def test_a_folder_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
         SqliteLedger.create(tmp_path / "file" / "run", RECORD)
 
 
-async def old_ledger(folder: Path) -> None:
-    """Make a ledger as version 1 left it: a plain success, a refused row, an open one, a claim."""
+OLDER = {  # what to undo, version by version, to come to it
+    2: ("ALTER TABLE run DROP COLUMN formats", "ALTER TABLE run DROP COLUMN corrects"),
+    1: (
+        "DROP INDEX row_ticket",
+        "ALTER TABLE row DROP COLUMN ticket",
+        "ALTER TABLE row DROP COLUMN call",
+    ),
+}
+
+
+async def old_ledger(folder: Path, version: int = 1) -> None:
+    """Make a ledger as an older version left it: a plain success, a refused row, an open one, a claim."""
     ledger = SqliteLedger.create(folder, RECORD)
     batch = await ledger.claim(batch_of([1, 2, 3]))
     await ledger.settle(Settlement(batch.id, (row(2, Status.REFUSED, cells=("a", "b")), row(3, None))))
     await ledger.claim(batch_of([4]))
     ledger.close()
-    for change in (
-        "DROP INDEX row_ticket",
-        "ALTER TABLE row DROP COLUMN ticket",
-        "ALTER TABLE row DROP COLUMN call",
-        "PRAGMA user_version = 1",
-    ):
+    undone = [change for older, changes in OLDER.items() if older >= version for change in changes]
+    for change in (*undone, f"PRAGMA user_version = {version}"):
         _execute(folder / "ledger.sqlite", change)
 
 
@@ -293,10 +299,12 @@ def facts(path: Path) -> list[object]:
     return told
 
 
-async def test_a_ledger_of_the_version_before_is_read_as_it_is(tmp_path: Path) -> None:
-    await old_ledger(tmp_path / "old")
+@pytest.mark.parametrize("version", OLDER)
+async def test_a_ledger_of_an_older_version_is_read_as_it_is(tmp_path: Path, version: int) -> None:
+    await old_ledger(tmp_path / "old", version)
     before = (tmp_path / "old" / "ledger.sqlite").read_bytes()
     reader = SqliteLedger.open(tmp_path / "old", read_only=True)
+    assert reader.run() == RECORD
     assert [(p, s) for part in reader.outcomes() for p, _, s, *_ in map(dict.values, part.to_pylist())] == [
         (1, "succeeded"),
         (2, "refused"),
@@ -307,8 +315,11 @@ async def test_a_ledger_of_the_version_before_is_read_as_it_is(tmp_path: Path) -
     assert (tmp_path / "old" / "ledger.sqlite").read_bytes() == before
 
 
-async def test_a_ledger_of_the_version_before_becomes_one_of_ours_and_loses_nothing(tmp_path: Path) -> None:
-    await old_ledger(tmp_path / "old")
+@pytest.mark.parametrize("version", OLDER)
+async def test_a_ledger_of_an_older_version_becomes_one_of_ours_and_loses_nothing(
+    tmp_path: Path, version: int
+) -> None:
+    await old_ledger(tmp_path / "old", version)
     reader = SqliteLedger.open(tmp_path / "old", read_only=True)
     SqliteLedger.create(tmp_path / "new", RECORD).close()
     told = [*reader.exceptional(*Status), *reader.trace(key_of(3)), *reader.trace(key_of(1))]

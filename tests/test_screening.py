@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from pipeline.column_rules import WHITE_SPACE
 from pipeline.errors import InventoryError, UsageError
 from pipeline.identifiers import damage, luhn, mod97, normalise
 from pipeline.model import Chunk
+from pipeline.row_names import RowNames
 from pipeline.rules import Aliases, Change, Confidential, Form, FormsBy, Identifier, JoinedFrom, OneOf
 from pipeline.screening import Rejected, Screen, Screened
 from pipeline.settings import Input
@@ -226,9 +228,12 @@ def test_a_reason_names_row_column_fault_and_value(changes: dict[str, str], code
     assert found.reason.isprintable()
 
 
-def test_rows_count_on_over_the_files_of_an_inventory() -> None:
-    found = Screen(Profile, HEADER, Input())(chunk(row(apn=""), first=3), rows_before=40)
-    assert only_rejected(found).reason.startswith("row 43, ")
+def test_rows_of_several_files_are_named_by_their_file_and_their_row_in_it() -> None:
+    names = RowNames(["/in/a.csv", "/in/b.csv"])
+    names.begin_file(0)
+    names.begin_file(40)
+    found = Screen(Profile, HEADER, Input())(chunk(row(apn=""), first=3), names)
+    assert only_rejected(found).reason.startswith("b.csv:3, ")
 
 
 def test_several_faults_of_a_row_are_told_in_one_reason_under_the_first_code() -> None:
@@ -658,3 +663,98 @@ def test_a_column_of_mixed_types_is_judged_as_each_of_its_rows_alone(
         name: tuple(map(sum, zip(*(counts for other, counts in counted if other == name), strict=True)))
         for name, _ in counted
     }
+
+
+# ---------------------------------------------------------------- numbers where text belongs
+
+
+def with_numbers(found: Chunk, **columns: list[bool]) -> Chunk:
+    marks = {int(name[1:]): pa.array(cells) for name, cells in columns.items()}
+    return replace(found, numbers=marks)
+
+
+def test_a_number_in_an_identifier_column_is_damage_however_well_it_prints() -> None:
+    rows = with_numbers(chunk(row(), row(), row(iccid="x")), _0=[False, True, False])
+    found = Screen(Profile, HEADER, Input())(rows)
+    assert found.rows.to_pylist() == [0]
+    damaged, other = found.rejected
+    assert (damaged.index, damaged.code, damaged.key) == (1, "iccid_damaged", GOOD["iccid"])
+    assert damaged.reason == (
+        'row 2, column "ICC ID": a number in the file, not text, so its digits cannot be trusted; '
+        f'format the column as text and fill it again, is "{GOOD["iccid"]}"'
+    )
+    assert other.code == "iccid_format"
+
+
+def test_the_digits_of_a_number_are_counted_nowhere() -> None:
+    rows = with_numbers(chunk(row(iccid=BAD_LUHN), row()), _0=[True, False])
+    assert Screen(Profile, HEADER, Input())(rows).check_digits["iccid"] == (1, 0)
+
+
+def test_a_number_in_any_other_column_is_its_text() -> None:
+    rows = with_numbers(chunk(row(cc="4711", apn="7")), _3=[True], _4=[True])
+    found = Screen(Profile, HEADER, Input())(rows)
+    assert found.rejected == []
+    assert found.fields.to_pylist() == [GOOD | {"apn": "7"}]
+
+
+def test_a_number_is_told_before_what_else_is_wrong_with_the_cell() -> None:
+    rows = with_numbers(chunk(row(iccid="8.93571E+18", apn="")), _0=[True])
+    found = only_rejected(Screen(Profile, HEADER, Input())(rows))
+    assert found.code == "iccid_damaged"
+    assert found.reason.count("ICC ID") == 1
+    assert "apn" in found.reason
+
+
+class Optional(BaseModel):
+    imei: Annotated[str, Field(pattern="^[0-9]{15}$"), Identifier()] = ""
+
+
+def test_a_number_is_damage_where_the_cell_could_be_blank_too() -> None:
+    rows = with_numbers(chunk((IMEI,), ("",)), _0=[True, False])
+    assert only_rejected(Screen(Optional, ("imei",), Input())(rows)).code == "imei_damaged"
+
+
+def test_a_chunk_whose_marked_columns_hold_no_number_passes_as_ever() -> None:
+    rows = with_numbers(chunk(row(), row()), _0=[False, False])
+    assert Screen(Profile, HEADER, Input())(rows).rejected == []
+
+
+def test_a_number_is_damage_in_a_column_with_forms_too() -> None:
+    rows = chunk(("ICCID", GOOD["iccid"], "a"), ("IMSI", IMSI, "b"), ("IMSI", IMSI, "c"), ("ICCID", "x", "d"))
+    marked = with_numbers(rows, _1=[True, False, True, False])
+    found = Screen(Subscriber, TYPED, Input())(marked)
+    assert found.rows.to_pylist() == [1]
+    assert [one.code for one in found.rejected] == ["iccid_damaged", "imsi_damaged", "iccid_format"]
+    assert "a number in the file" in found.rejected[1].reason
+
+
+def test_a_number_in_a_column_of_one_form_is_damage() -> None:
+    marked = with_numbers(chunk((IMSI, "a"), (IMSI, "b")), _0=[False, True])
+    found = Screen(Subscriber, ("imsi", "alias"), Input())(marked)
+    assert only_rejected(found).code == "imsi_damaged"
+
+
+def test_a_number_in_a_further_column_names_no_sim() -> None:
+    rows = chunk(("ICCID", GOOD["iccid"], "a", IMSI), ("ICCID", GOOD["iccid"], "b", IMSI))
+    found = Screen(Subscriber, (*TYPED, "imsi"), Input())(with_numbers(rows, _3=[True, False]))
+    assert found.rejected == []
+    assert found.names is not None
+    assert found.names.others[0].rows.to_pylist() == [1]
+
+
+# ---------------------------------------------------------------- check digits by the number of digits
+
+
+class Bare(BaseModel):
+    iccid: Annotated[
+        str, Field(pattern=r"^[0-9]{19,20}$", description="digits"), Identifier(check="luhn", bare_digits=19)
+    ]
+
+
+def test_where_some_lack_their_check_digit_the_counts_go_by_the_number_of_digits_too() -> None:
+    twenty = next(v for n in range(10) if luhn(v := f"{BAD_LUHN}{n}"))
+    rows = chunk((GOOD["iccid"],), (BAD_LUHN,), (twenty,))
+    found = Screen(Bare, ("iccid",), Input())(rows)
+    assert found.check_digits == {"iccid": (2, 1), "iccid:19": (1, 1), "iccid:20": (1, 0)}
+    assert Screen(Bare, ("iccid",), Input())(chunk((twenty,))).check_digits.keys() == {"iccid", "iccid:20"}

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, Field
 
 from pipeline.model import Fault, FaultKind, Reply
-from pipeline.rules import Aliases, Confidential, Identifier, JoinedFrom
+from pipeline.rules import Aliases, Confidential, Identifier, JoinedFrom, OnePerKey, Unique
 from pipeline.settings import Endpoint, Secret
 from pipeline.targets.json_text import escaped
 from pipeline.targets.rt_signature import signed_headers
@@ -82,13 +82,14 @@ class Profile(BaseModel):
         str,
         Field(pattern=r"^[0-9]{19,20}$", description="19 or 20 digits"),
         Aliases("ccid", "simnumber", "sernb", "ssn", "integratedcircuitcardidentifier"),
-        Identifier(check="luhn"),
+        Identifier(check="luhn", bare_digits=19),
     ]
     eid: Annotated[
         str,
         Field(pattern=r"^[0-9]{32}$", description="32 digits"),
         Aliases("euiccid"),
         Identifier(check="mod97"),
+        OnePerKey(),
     ]
     imei: Annotated[str, Field(pattern=r"^[0-9]{15}$", description="15 digits"), Identifier(check="luhn")]
     ac: Annotated[
@@ -101,6 +102,7 @@ class Profile(BaseModel):
             "LPA:1${}${}",
         ),
         Confidential(),
+        Unique(),
     ]
     cc: Annotated[str, Aliases("confirmationcode"), Confidential()] = ""
     apn: Annotated[str, Field(min_length=1, description="an access point name")]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from vendors import CREDENTIALS
 from waiting import DEADLINE_S
@@ -132,6 +132,7 @@ class Program:
         *,
         command: tuple[str, ...] = (SIMLIFT,),
         before: Callable[[], None] | None = None,
+        stdin: int | IO[bytes] = subprocess.DEVNULL,
         stderr: int = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
         """Start the command anew; `before` is called in the new process before the program begins."""
@@ -139,7 +140,7 @@ class Program:
             [*command, *words],
             cwd=self.folder,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=stderr,
             encoding="utf-8",

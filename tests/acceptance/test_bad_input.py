@@ -50,9 +50,9 @@ def test_a_file_that_is_no_inventory_is_refused_and_nothing_is_sent(
     simlift: Program, quiet_vendor: Vendor
 ) -> None:
     job = simlift.job(quiet_vendor.url)
-    expected: dict[Path, str] = {
-        simlift.folder: "is a directory",
-    }
+    empty = simlift.folder / "of-nothing"
+    empty.mkdir()
+    expected: dict[Path, str] = {empty: "the folder holds no inventory files"}
     if (unreadable := Path("/proc/self/mem")).exists():
         expected[unreadable] = "cannot be read: Input/output error"
     for kind, (content, words) in BAD_FILES.items():

@@ -101,7 +101,7 @@ def test_outcomes_have_a_line_for_every_row_with_guarded_cells_and_no_codes(siml
     assert not re.search(f"{inventories.AC_MARK}|{inventories.CC_MARK}", text)
     attempts = [int(outcome["attempts"]) for outcome in outcomes]
     assert attempts == [2] * 10 + [1, 2, 3, 1, 1] + [0] * 5 + [1] * 5
-    assert "earlier row" in outcomes[18]["reason"]
+    assert "the same key stood in row 1" in outcomes[18]["reason"]
     assert "has 2 cells where the header has 7" in outcomes[19]["reason"]
 
 

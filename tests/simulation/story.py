@@ -21,6 +21,7 @@ from world import EPOCH_S
 from worlds import WORLDS
 
 from pipeline.errors import LedgerError
+from pipeline.files import LocalFile
 from pipeline.importer import Import, Work, produce
 from pipeline.inventory import Inventory
 from pipeline.ledgers.sqlite import SqliteLedger
@@ -232,8 +233,11 @@ class Story:
         job = self._plan.job
         target = self._world.target(job, lambda: EPOCH_S + life.loop.time(), self._rng)
         settings = self._world.settings(job)
-        sources = tuple(CsvSource(path, block_bytes=self._plan.block_bytes) for path in self._paths)
-        inventory = Inventory(tuple(self._paths), sources)
+        files = tuple(LocalFile(path) for path in self._paths)
+        sources = tuple(
+            CsvSource(file, self._job.input, block_bytes=self._plan.block_bytes) for file in files
+        )
+        inventory = Inventory(files, sources)
         portions = produce(inventory, self._job, target, resume)
         work = Work(portions, target, settings, self._job, inventory.bytes_total)
         chances = random.Random(f"waits {self._plan.seed} {life.record.number}")

@@ -1,0 +1,60 @@
+"""An inventory read to its end and sent nowhere: counted, shown as it goes, its failures written down."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+from rich.console import Console
+
+from pipeline.check import Findings, Unsent, counted
+from pipeline.errors import UsageError
+from pipeline.importer import produce
+from pipeline.model import RunRecord, State
+from pipeline.progress import Reading
+from pipeline.reports.rows import write_failures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from pipeline.contracts import Ledger, Target
+    from pipeline.inventory import Inventory
+    from pipeline.model import Portion
+    from pipeline.settings import Job
+
+
+def examine(inventory: Inventory, job: Job, target: Target, out: Path | None = None) -> Findings:
+    """Read an inventory to its end and count; with `out`, write failures.csv into that folder.
+
+    Raises InventoryError, and UsageError for a folder that cannot be made.
+    """
+    findings = Findings(stopping=frozenset(["quantity"] if job.input.quantity == "reject" else []))
+    with Reading(Console(stderr=True), inventory.bytes_total) as show:
+        portions = _shown(counted(produce(inventory, job, target), findings), show)
+        if out is None:
+            deque(portions, maxlen=0)
+            return findings
+        try:
+            out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--out {out}: cannot be made: {error.strerror}") from None
+        record = RunRecord(
+            run_id="check",
+            state=State.FINISHED,
+            target=job.target_kind,
+            inventory=inventory.names,
+            fingerprint="",
+            header=inventory.header,
+            job=job.data(),
+            started_at=time.time(),
+        )
+        write_failures(cast("Ledger", Unsent(record, portions)), out / "failures.csv")
+    return findings
+
+
+def _shown(portions: Iterable[Portion], show: Reading) -> Iterator[Portion]:
+    for portion in portions:
+        show(portion)
+        yield portion
