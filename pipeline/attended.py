@@ -53,6 +53,8 @@ def result_lines(summary: reports.Summary, folder: Path, stop_reason: str = "") 
     lines = [f"run {summary.run_id}: {summary.state}, {summary.good:,} of {rows} are good"]
     if stop_reason:
         lines.append(f"  because: {stop_reason}")
+    if summary.corrects:
+        lines.append(f"  corrects run {summary.corrects}")
     if summary.open_tickets:
         lines.append(f"  the vendor has accepted {summary.open_tickets:,} rows that it has yet to finish")
     lines += [f"  {name:<10} {count:>12,}" for name, count in summary.counts.items() if count]

@@ -33,7 +33,8 @@ app = typer.Typer(
 )
 
 InventoryFiles = Annotated[
-    list[Path], typer.Argument(metavar="INVENTORY", help="Inventory files (CSV, also .gz and .zst).")
+    list[str],
+    typer.Argument(metavar="INVENTORY", help="Files, folders, patterns or addresses; - is standard input."),
 ]
 JobFile = Annotated[Path, typer.Option("--job", help="Job file (TOML), see config/.")]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder in which runs are kept.")]
@@ -56,22 +57,36 @@ def demo(
     raise typer.Exit(run_demo(target=target, items=items, seed=seed, runs=runs))
 
 
-@app.command(epilog="Example: simlift check delivery.csv.gz --job config/sim-express.toml")
-def check(inventory: InventoryFiles, job: JobFile, as_json: AsJson = False) -> None:
+@app.command(epilog="Example: simlift check delivery.csv.gz --job config/sim-express.toml --within 6h")
+def check(
+    inventory: InventoryFiles,
+    job: JobFile,
+    as_json: AsJson = False,
+    within: Annotated[
+        str, typer.Option(help="Time there is, such as 6h or 2h30m; 1 if it does not do.")
+    ] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder to write failures.csv to.")] = None,
+) -> None:
     """Validate an inventory without sending anything: what is wrong where, how many calls, how long."""
-    from pipeline.check import examine
-    from pipeline.importer import open_target, produce
+    from pipeline.contracts import CompletingTarget
+    from pipeline.examination import examine
+    from pipeline.importer import open_target
     from pipeline.inventory import open_inventory
+    from pipeline.plan import Plan, seconds_of
     from pipeline.settings import load_job
+    from pipeline.spooling import in_files
 
+    within_s = seconds_of(within) if within else None
     loaded = load_job(job)
     target, _ = open_target(loaded, resolve_secrets=False)
-    findings = examine(produce(open_inventory(inventory), loaded, target))
+    with in_files(inventory, loaded.input, None) as files:
+        findings = examine(open_inventory(files, loaded.input), loaded, target, out)
+    plan = Plan(findings.batches, loaded.limits, isinstance(target, CompletingTarget), within_s)
     if as_json:
-        _print_json(findings.data(loaded.limits))
+        _print_json(findings.data(plan))
     else:
-        _print_lines(findings.text(loaded.limits))
-    raise typer.Exit(0 if findings.clean else 1)
+        _print_lines(findings.text(plan))
+    raise typer.Exit(0 if findings.clean and plan.fits else 1)
 
 
 @app.command(

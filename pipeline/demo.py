@@ -116,7 +116,9 @@ def _run(scene: Scene, inventory: Path, url: str, runs: Path, name: str) -> tupl
     """Run the import; give its exit code, its good rows, and those the vendor refused as already there."""
     target = {"kind": scene.target, "base_url": url, **scene.job["target"]}
     folder = run_folder(runs, name)
-    work = start([inventory], job_from({**scene.job, "target": target}, where="the demo's job"), runs, name)
+    work = start(
+        [str(inventory)], job_from({**scene.job, "target": target}, where="the demo's job"), runs, name
+    )
     code = carry_out(work, folder)
     ledger = open_ledger(folder, read_only=True)
     try:

@@ -23,11 +23,13 @@ from pipeline.model import ExitCode, RunRecord, Snapshot, State, Status
 from pipeline.pace import Pace
 from pipeline.plugins import installed
 from pipeline.producer import Producer
+from pipeline.row_names import RowNames
 from pipeline.settings import Endpoint, Job, read_table
 from pipeline.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from pipeline.contracts import Connect, Http, Ledger, Target
     from pipeline.inventory import Inventory
@@ -52,9 +54,16 @@ def open_target(job: Job, *, resolve_secrets: bool = True) -> tuple[Target, Endp
 
 
 def produce(
-    inventory: Inventory, job: Job, target: Target, resume: ResumePoint | None = None
+    inventory: Inventory,
+    job: Job,
+    target: Target,
+    resume: ResumePoint | None = None,
+    *,
+    spill: Path | None = None,
 ) -> Iterator[Portion]:
     """Start producing. Reads the first stretch at once: a hopeless file fails before anything is sent.
+
+    What does not fit into memory goes to nameless files in `spill` (None: the system's folder for such).
 
     Raises InventoryError, also for an inventory without a single row.
     """
@@ -65,12 +74,13 @@ def produce(
         batch_items=batch_items_of(job, target),
         batch_bytes=job.limits.batch_bytes,
         resume=resume,
+        row_names=RowNames(inventory.names),
+        spill=spill,
     )
     portions = producer.portions()
     first = next(portions)
     if not first.rows_read:
-        names = ", ".join(str(path) for path in inventory.paths)
-        raise InventoryError(f"{names}: has a header but no rows; nothing to import")
+        raise InventoryError(f"{', '.join(inventory.names)}: has a header but no rows; nothing to import")
     return _begun(first, portions)
 
 
@@ -148,6 +158,7 @@ class Import:
             inventory=before.inventory,
             target=before.target,
             base_url=self._todo.settings.base_url,
+            **({"corrects": before.corrects} if before.corrects else {}),
         )
         state, reason = State.STOPPED, ""
         try:

@@ -77,8 +77,10 @@ class Chunk:
 
     `rows` has one string column per source column, named "0", "1", … (headers may repeat; Arrow names
     may not), cells exactly as they stood. `positions` is an int64 array: where each of these rows
-    stands in the inventory, from 1. Broken rows count too, so positions may have gaps. `rows_read` is
-    how many rows of the inventory end with this chunk, `bytes_read` how far the source has read.
+    stands in its file, from 1. Broken rows count too, so positions may have gaps. `rows_read` is how many
+    rows of the file end with this chunk, `bytes_read` how far the source has read. `numbers` tells for a
+    column, by its index, which of its cells were numbers in the file and not text: their digits cannot be
+    trusted, however well they print.
     """
 
     rows: pa.RecordBatch
@@ -86,6 +88,7 @@ class Chunk:
     broken: tuple[BrokenRow, ...]
     rows_read: int
     bytes_read: int
+    numbers: Mapping[int, pa.BooleanArray] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- rows with a word of their own
@@ -412,7 +415,8 @@ class Tally:
 class RunRecord:
     """The ledger's facts of one run; `job` is the job file as data (secrets by reference).
 
-    Times are UTC seconds.
+    Times are UTC seconds. `formats` are the inventory's, as sources are registered; `corrects` is the id of
+    the run whose failures file this inventory was made of, as far as that is known.
     """
 
     run_id: str
@@ -429,6 +433,8 @@ class RunRecord:
     duration_s: float = 0.0
     exit_code: int | None = None
     stop_reason: str = ""
+    formats: tuple[str, ...] = ()
+    corrects: str = ""
 
 
 @dataclass(frozen=True, slots=True)

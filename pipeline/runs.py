@@ -5,26 +5,29 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from contextlib import contextmanager
+from collections import ChainMap
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import UsageError
+from pipeline.corrections import count_said, words_in
+from pipeline.errors import InventoryError, SimliftError, UsageError
 from pipeline.identifiers import normalise
 from pipeline.importer import Import, Work, open_target, produce
 from pipeline.inventory import open_inventory
 from pipeline.model import STILL_OPEN, RunRecord, State
-from pipeline.plugins import installed
+from pipeline.plugins import every, installed
 from pipeline.rules import rules_of
 from pipeline.settings import job_from, nearest
+from pipeline.spooling import in_files, once
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
 
     from pipeline.contracts import Ledger
     from pipeline.inventory import Inventory
-    from pipeline.settings import Job
+    from pipeline.settings import Input, Job
 
 LEDGER_FILE = "ledger.sqlite"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -71,7 +74,7 @@ def open_ledger(folder: Path, *, read_only: bool = False) -> Ledger:
     return ledger
 
 
-def start(paths: Sequence[Path], job: Job, runs: Path, run_id: str) -> Import:
+def start(names: Sequence[str], job: Job, runs: Path, run_id: str) -> Import:
     """Start a run, or go on with it if it is there and unfinished.
 
     Raises UsageError: before anything is written when job or inventory are wrong, and when the run of this
@@ -80,40 +83,74 @@ def start(paths: Sequence[Path], job: Job, runs: Path, run_id: str) -> Import:
     folder = run_folder(runs, run_id)
     target, settings = open_target(job)
     if has_ledger(folder):
-        return go_on(folder, paths=paths, job=job)
-    inventory = open_inventory(paths)
-    portions = produce(inventory, job, target)
-    record = RunRecord(
-        run_id=run_id,
-        state=State.RUNNING,
-        target=job.target_kind,
-        inventory=tuple(str(path) for path in inventory.paths),
-        fingerprint=inventory.fingerprint(),
-        header=inventory.header,
-        job=job.data(),
-        started_at=time.time(),
-    )
-    ledger = installed("ledgers", "sqlite").create(folder, record)
+        return go_on(folder, names=names, job=job)
+    with in_files(names, job.input, folder, lambda: has_ledger(folder)) as files:
+        inventory = open_inventory(files, job.input)
+        _require_quantities(inventory, job.input)
+        portions = produce(inventory, job, target, spill=folder)
+        record = RunRecord(
+            run_id=run_id,
+            state=State.RUNNING,
+            target=job.target_kind,
+            inventory=inventory.names,
+            fingerprint=inventory.fingerprint(),
+            header=inventory.header,
+            job=job.data(),
+            started_at=time.time(),
+            formats=_formats_of(inventory),
+            corrects=_corrected_run(inventory, runs, job.target_kind),
+        )
+        ledger = installed("ledgers", "sqlite").create(folder, record)
     return Import(ledger, Work(portions, target, settings, job, inventory.bytes_total))
 
 
-def go_on(folder: Path, *, paths: Sequence[Path] | None = None, job: Job | None = None) -> Import:
+def _formats_of(inventory: Inventory) -> tuple[str, ...]:
+    """Give the names of the formats of an inventory's files, as their sources are registered."""
+    names = {plugin.loaded: plugin.name for plugin in every("sources") if plugin.loaded is not None}
+    kinds = dict.fromkeys(map(type, inventory.sources))
+    return tuple(names[kind] for kind in kinds if kind in names)
+
+
+def _corrected_run(inventory: Inventory, runs: Path, target: str) -> str:
+    """Find the run whose failures these files are, mended: the one that said most of the words in them.
+
+    It must have said more than half of them; of several, the last one. Gives "" where there is none.
+    """
+    words = dict(ChainMap(*map(words_in, inventory.files, inventory.sources)))
+    best = (len(words) // 2, float("inf"), "")
+    for run_id in run_ids(runs) if words else ():
+        with suppress(SimliftError), closing(open_ledger(runs / run_id, read_only=True)) as ledger:
+            run = ledger.run()
+            if run.target == target:
+                best = max(best, (count_said(ledger, words), run.started_at, run_id))
+    return best[2]
+
+
+def _require_quantities(inventory: Inventory, settings: Input) -> None:
+    """Raise InventoryError for a file that holds another number of rows than it says, unless told to warn."""
+    findings = [finding for source in inventory.sources for finding in source.findings]
+    wrong = next((finding for finding in findings if finding.code == "quantity"), None)
+    if wrong and settings.quantity == "reject":
+        raise InventoryError(wrong.words)
+
+
+def go_on(folder: Path, *, names: Sequence[str] | None = None, job: Job | None = None) -> Import:
     """Go on with a run after a crash or a stop; a finished one needs nothing but its reports.
 
-    Without `paths` (`resume`) the vendor is also asked again about what it had not finished in time.
+    Without `names` (`resume`) the vendor is also asked again about what it had not finished in time.
     Raises UsageError when the inventory is no longer the same or cannot be read, or another process owns
     the run.
     """
     with _closed_on_error(open_ledger(folder)) as ledger:
-        to_ask = paths is None and any(tally.code == STILL_OPEN for tally in ledger.tally())
-        if ledger.run().state is State.FINISHED and paths is None and not to_ask:
+        to_ask = names is None and any(tally.code == STILL_OPEN for tally in ledger.tally())
+        if ledger.run().state is State.FINISHED and names is None and not to_ask:
             return Import(ledger)
-        inventory, job = _as_before(ledger.run(), paths, job)
+        inventory, job = _as_before(ledger.run(), names, job)
         if to_ask:
             ledger.ask_again()
         if ledger.run().state is State.FINISHED:
             return Import(ledger)
-        return _take_up(ledger, inventory, job)
+        return _take_up(ledger, inventory, job, folder)
 
 
 def try_again(folder: Path, codes: Collection[str] = ()) -> Import:
@@ -125,7 +162,7 @@ def try_again(folder: Path, codes: Collection[str] = ()) -> Import:
         inventory, job = _as_before(ledger.run(), None, None)
         if not ledger.reopen(codes) and ledger.run().state is State.FINISHED:
             return Import(ledger)
-        return _take_up(ledger, inventory, job)
+        return _take_up(ledger, inventory, job, folder)
 
 
 def keys_meant(ledger: Ledger, text: str) -> list[str]:
@@ -150,17 +187,19 @@ def _closed_on_error(ledger: Ledger) -> Iterator[Ledger]:
         raise
 
 
-def _as_before(record: RunRecord, paths: Sequence[Path] | None, job: Job | None) -> tuple[Inventory, Job]:
+def _as_before(record: RunRecord, names: Sequence[str] | None, job: Job | None) -> tuple[Inventory, Job]:
     """Open the inventory a run began with, and its job. Raises UsageError when either is another one."""
-    inventory = open_inventory(paths or [Path(name) for name in record.inventory])
-    if inventory.fingerprint() != record.fingerprint:
-        names = ", ".join(str(path) for path in inventory.paths)
-        raise UsageError(
-            f"run {record.run_id} belongs to another inventory: {names} is not what it began with; "
-            "bring the same file back, or start a new run under another id"
-        )
     stored = job_from(dict(record.job), where=f"job of run {record.run_id}")
     job = job or stored
+    given, is_same = names or record.inventory, True
+    if read_once := once(given, job.input):
+        is_same, names = read_once.is_of(record), None
+    inventory = open_inventory(names or record.inventory, job.input)
+    if not is_same or inventory.fingerprint() != record.fingerprint:
+        raise UsageError(
+            f"run {record.run_id} belongs to another inventory: {', '.join(given)} is not what it began "
+            "with; bring the same file back, or start a new run under another id"
+        )
     if (job.target_kind, job.input) != (stored.target_kind, stored.input):
         raise UsageError(
             f"run {record.run_id} began with another [target] kind or [input] table; "
@@ -169,9 +208,9 @@ def _as_before(record: RunRecord, paths: Sequence[Path] | None, job: Job | None)
     return inventory, job
 
 
-def _take_up(ledger: Ledger, inventory: Inventory, job: Job) -> Import:
+def _take_up(ledger: Ledger, inventory: Inventory, job: Job, folder: Path) -> Import:
     target, settings = open_target(job)
     resume = ledger.take_over()
     ledger.update_run(state=State.RUNNING, stop_reason="", exit_code=None)
-    portions = produce(inventory, job, target, resume)
+    portions = produce(inventory, job, target, resume, spill=folder)
     return Import(ledger, Work(portions, target, settings, job, inventory.bytes_total))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAME = "ledger.sqlite"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _APPLICATION_ID = 0x53494D4C  # "SIML"
 _BUSY_TIMEOUT_S = 30
 
@@ -158,8 +158,8 @@ def _checked(path: Path, *, read_only: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone stops at the drive's cache
-        if version == 1:
-            _upgrade_from_1(connection, read_only=read_only)
+        for older in range(version, SCHEMA_VERSION):
+            _upgrade(connection, older, read_only=read_only)
     except sqlite3.Error as error:
         connection.close()
         raise explain(error, path) from error
@@ -183,13 +183,14 @@ def _schema_of(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
-def _upgrade_from_1(connection: sqlite3.Connection, *, read_only: bool) -> None:
-    """Add what version 1 lacks: in the file for its owner, in the reader's view of it for a reader."""
+def _upgrade(connection: sqlite3.Connection, older: int, *, read_only: bool) -> None:
+    """Add what a version lacks: in the file for its owner, in the reader's view of it for a reader."""
+    newer = older + 1
     if read_only:
-        connection.execute(SQL["schema 1 as 2"])
+        connection.execute(SQL[f"schema {older} as {newer}"])
     else:
         connection.executescript(
-            f"BEGIN IMMEDIATE;{SQL['schema 2 from 1']}PRAGMA user_version = {SCHEMA_VERSION};COMMIT"
+            f"BEGIN IMMEDIATE;{SQL[f'schema {newer} from {older}']}PRAGMA user_version = {newer};COMMIT"
         )
 
 

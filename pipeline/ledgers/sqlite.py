@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pipeline.model import Batch, Completion, ResumePoint, Settlement
 
 _CLAIMED, _SETTLED, _VOID = 0, 1, 2
+_LISTS = ("inventory", "header", "formats")
 
 
 class SqliteLedger:
@@ -264,7 +265,7 @@ def _ask_again(connection: sqlite3.Connection) -> int:
 
 def _write_run(record: RunRecord, connection: sqlite3.Connection) -> None:
     facts = {field.name: getattr(record, field.name) for field in fields(record)}
-    facts |= {"inventory": json.dumps(record.inventory), "header": json.dumps(record.header)}
+    facts |= {name: json.dumps(facts[name]) for name in _LISTS}
     facts |= {"job": json.dumps(dict(record.job)), "stop_reason": rows.text(record.stop_reason)}
     connection.execute(SQL["write run"], facts)
 
@@ -273,7 +274,7 @@ def _read_run(connection: sqlite3.Connection) -> RunRecord:
     cursor = connection.execute(SQL["read run"])
     names = [name for name, *_ in cursor.description]
     facts = dict(zip(names, cursor.fetchone(), strict=True))
-    facts |= {name: tuple(json.loads(facts[name])) for name in ("inventory", "header")}
+    facts |= {name: tuple(json.loads(facts[name])) for name in _LISTS}
     facts |= {"job": json.loads(facts["job"]), "state": State(facts["state"])}
     return RunRecord(**facts)
 

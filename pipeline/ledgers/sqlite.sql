@@ -12,7 +12,9 @@ CREATE TABLE run (
     header TEXT NOT NULL,           -- JSON
     job TEXT NOT NULL,              -- JSON, secrets by reference
     started_at REAL NOT NULL, finished_at REAL, rows_read INTEGER, requests INTEGER NOT NULL,
-    duration_s REAL NOT NULL, exit_code INTEGER, stop_reason TEXT NOT NULL
+    duration_s REAL NOT NULL, exit_code INTEGER, stop_reason TEXT NOT NULL,
+    formats TEXT NOT NULL DEFAULT '[]',     -- JSON
+    corrects TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE batch (
     id INTEGER PRIMARY KEY,
@@ -47,14 +49,21 @@ CREATE INDEX row_ticket ON row (status) WHERE ticket IS NOT NULL;
 -- For a reader, which may not change the file: a temporary view goes before the table of its name.
 CREATE TEMP VIEW row AS SELECT *, NULL AS ticket, NULL AS call FROM main.row;
 
+-- name: schema 3 from 2
+ALTER TABLE run ADD COLUMN formats TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE run ADD COLUMN corrects TEXT NOT NULL DEFAULT '';
+
+-- name: schema 2 as 3
+CREATE TEMP VIEW run AS SELECT *, '[]' AS formats, '' AS corrects FROM main.run;
+
 -- name: write run
 REPLACE INTO run VALUES (
     1, :run_id, :state, :target, :inventory, :fingerprint, :header, :job, :started_at, :finished_at,
-    :rows_read, :requests, :duration_s, :exit_code, :stop_reason);
+    :rows_read, :requests, :duration_s, :exit_code, :stop_reason, :formats, :corrects);
 
 -- name: read run
 SELECT run_id, state, target, inventory, fingerprint, header, job, started_at, finished_at, rows_read,
-       requests, duration_s, exit_code, stop_reason
+       requests, duration_s, exit_code, stop_reason, formats, corrects
 FROM run;
 
 -- name: claim

@@ -1,12 +1,18 @@
 """What a run comes to, for people and for machines, read from its ledger alone.
 
-summary.json, outcomes.csv, failures.csv and report.html in the run's folder; the lines of `trace`.
+summary.json, outcomes.csv, failures.csv (and .xlsx or .jsonl) and report.html in the run's folder; the
+lines of `trace`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.reports.failures import (
+    write_failures_as_they_came,
+    write_failures_jsonl,
+    write_failures_xlsx,
+)
 from pipeline.reports.html import write_html
 from pipeline.reports.rows import write_failures, write_outcomes
 from pipeline.reports.summary import Summary, summary, write_summary
@@ -25,6 +31,9 @@ __all__ = [
     "traced",
     "write_all",
     "write_failures",
+    "write_failures_as_they_came",
+    "write_failures_jsonl",
+    "write_failures_xlsx",
     "write_html",
     "write_outcomes",
     "write_summary",
@@ -32,12 +41,13 @@ __all__ = [
 
 
 def write_all(ledger: Ledger, folder: Path) -> Summary:
-    """Write all four reports into the run's folder and give back the summary.
+    """Write all reports into the run's folder and give back the summary.
 
     summary.json comes last: where it is new, the others are. Raises SimliftError when one can't be written.
     """
     write_outcomes(ledger, folder / "outcomes.csv")
     write_failures(ledger, folder / "failures.csv")
+    write_failures_as_they_came(ledger, folder)
     write_html(ledger, folder / "report.html")
     whole = summary(ledger)
     write_summary(folder, whole)

@@ -237,6 +237,8 @@ def _facts(run: RunRecord, figures: Summary) -> Iterable[tuple[str, str]]:
     yield "target", run.target
     for path in run.inventory:
         yield "inventory", path
+    if run.corrects:
+        yield "corrects run", run.corrects
     yield "started", utc(run.started_at)
     if run.finished_at is not None:
         yield "ended", utc(run.finished_at)

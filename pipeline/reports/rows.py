@@ -91,19 +91,20 @@ def write_failures(ledger: Ledger, path: Path) -> int:
     The file is an inventory: it can be run as it is. The source cells are the user's own and stay
     unguarded; the vendor's words beside them are guarded. Raises SimliftError, LedgerError.
     """
-    header = ledger.run().header
     lines = 0
     with private_file(path) as file:
         # With CR LF as line end, the module puts a cell with either of them in quotes (Python 3.11 too).
         writer = csv.writer(file, lineterminator="\r\n")
-        writer.writerow((*header, *FAILURE_COLUMNS))
-        for line in _failures(ledger, len(header)):
+        writer.writerow((*ledger.run().header, *FAILURE_COLUMNS))
+        for line in failure_rows(ledger):
             writer.writerow(line)
             lines += 1
     return lines
 
 
-def _failures(ledger: Ledger, width: int) -> Iterator[tuple[str, ...]]:
+def failure_rows(ledger: Ledger) -> Iterator[tuple[str, ...]]:
+    """Yield each row that is not good: its source cells as they stood, then FAILURE_COLUMNS."""
+    width = len(ledger.run().header)
     for row in ledger.exceptional(*NOT_GOOD):
         # A broken row gives its raw line alone: cells under a wrong header, or with bytes written out,
         # could pass as good ones in the next run.

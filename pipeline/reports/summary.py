@@ -21,6 +21,7 @@ class Summary:
     """A run in figures. `rows_read` and `exit_code` are None as long as nobody can know them.
 
     `open_tickets` counts what the vendor has accepted and not finished; a finished run has none.
+    `corrects` is the run whose failures this one mends, where it is one.
     """
 
     run_id: str
@@ -34,6 +35,7 @@ class Summary:
     duration_s: float
     exit_code: int | None
     open_tickets: int = 0
+    corrects: str = ""
 
     @property
     def settled(self) -> int:
@@ -56,8 +58,8 @@ class Summary:
         return self.settled / self.duration_s if self.duration_s > 0 else 0.0
 
     def data(self) -> dict[str, Any]:
-        """Give exactly the documented keys, as plain data."""
-        return {
+        """Give exactly the documented keys, as plain data; `corrects` only where there is such a run."""
+        figures: dict[str, Any] = {
             "run_id": self.run_id,
             "state": self.state.value,
             "target": self.target,
@@ -71,6 +73,7 @@ class Summary:
             "rows_per_s": round(self.rows_per_s, 1),
             "exit_code": self.exit_code,
         }
+        return figures | ({"corrects": self.corrects} if self.corrects else {})
 
 
 def summary(ledger: Ledger) -> Summary:
@@ -89,6 +92,7 @@ def summary(ledger: Ledger) -> Summary:
         duration_s=run.duration_s,
         exit_code=run.exit_code,
         open_tickets=ledger.open_tickets(),
+        corrects=run.corrects,
     )
 
 
