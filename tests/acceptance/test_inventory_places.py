@@ -219,7 +219,7 @@ def test_rows_of_a_folder_are_named_by_file_and_counted_over_all(
         ("8", "b.csv:5: the same key stood in b.csv:1"),
     ]
     assert simlift("run", folder / "a.csv", "--job", job, "--run-id", "alone").code == 1
-    assert reasons(simlift, "alone")[-1] == ("2", "row 2")
+    assert ("2", "row 2") in reasons(simlift, "alone")
 
 
 def test_an_archive_is_imported_and_resumed_member_by_member(
