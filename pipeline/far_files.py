@@ -28,6 +28,7 @@ _S3, _GS, _SFTP, _HTTP = ("s3", "s3a"), ("gs", "gcs"), ("sftp", "ssh"), ("http",
 _KNOWN_HOSTS = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
 _BUFFER_BYTES = 4_000_000  # fetched at once: every fetch is a round trip
 _MOST_WORDS = 300
+_SFTP_PORT, _SFTP_BYTES = 22, 32_768  # what any server gives at a time
 _PATIENCE = timedelta(seconds=60)
 
 
@@ -114,9 +115,25 @@ class FarFile:
         """Open it. Raises InventoryError."""
         try:
             stream = self.system.open(self.path, "rb")
+            if hasattr(stream, "readv"):
+                stream = _ManyAtOnce(stream, self.bytes_total)
         except Exception as error:  # noqa: BLE001 - every file system has errors of its own
             raise _unreachable(self.place, self.name, error) from None
         return io.BufferedReader(GuardedStream(stream, self.place.words_of), _BUFFER_BYTES)
+
+
+class _ManyAtOnce:
+    """A file of paramiko's, which would ask for a little and wait, again and again: here it asks at once."""
+
+    def __init__(self, file: Any, size: int) -> None:
+        self._file, self._size = file, size
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+    def read(self, size: int) -> bytes:
+        at = self._file.tell()
+        end = min(at + size, self._size)
+        pieces = [(start, min(_SFTP_BYTES, end - start)) for start in range(at, end, _SFTP_BYTES)]
+        return b"".join(self._file.readv(pieces))
 
 
 def find(place: Place, below: Callable[[Iterable[str]], Iterable[str]]) -> Iterator[FarFile]:
@@ -176,7 +193,10 @@ def _system_at(place: Place) -> tuple[Any, str, str]:
             wrapper = import_module("fsspec.implementations.arrow").ArrowFSWrapper
             arrow = _s3(bucket) if place.scheme in _S3 else _gs()
             return wrapper(arrow, skip_instance_cache=True), path, f"{place.scheme}://"
-        system, path = import_module("fsspec.core").url_to_fs(url, **_options_for(place.scheme))
+        if place.scheme in _SFTP:
+            system, path = _sftp(_parts_of(url)), _parts_of(url).path or "/"
+        else:
+            system, path = import_module("fsspec.core").url_to_fs(url, skip_instance_cache=True)
     except ImportError as error:
         extra = "sftp" if place.scheme in _SFTP else ""
         remedy = f"pip install 'simlift[{extra}]'" if extra else f"install it ({words_of(error)})"
@@ -200,14 +220,12 @@ def _gs() -> Any:
     return import_module("pyarrow.fs").GcsFileSystem(retry_time_limit=_PATIENCE)
 
 
-def _options_for(scheme: str) -> dict[str, Any]:
-    """Give what fsspec must be told besides the address: paramiko would believe any host."""
-    if scheme not in _SFTP:
-        return {"skip_instance_cache": True}
+def _sftp(address: SplitResult) -> Any:
+    """Connect to a host that ssh would believe; by itself paramiko believes any."""
     paramiko = import_module("paramiko")
 
     class KnownHosts(paramiko.MissingHostKeyPolicy):  # type: ignore[misc, name-defined]
-        """Believes the hosts that ssh believes."""
+        """Believes the hosts in known_hosts."""
 
         def missing_host_key(self, _client: Any, hostname: str, key: Any) -> None:
             hosts = paramiko.HostKeys()
@@ -217,7 +235,15 @@ def _options_for(scheme: str) -> dict[str, Any]:
             if not hosts.check(hostname, key):
                 raise paramiko.SSHException("its host key is not the one in known_hosts; see ssh-keyscan")
 
-    return {"skip_instance_cache": True, "host_key_policy": KnownHosts()}
+    given = {"username": address.username, "password": address.password}
+    return import_module("fsspec.implementations.sftp").SFTPFileSystem(
+        address.hostname,
+        port=address.port or _SFTP_PORT,
+        timeout=_PATIENCE.total_seconds(),
+        host_key_policy=KnownHosts(),
+        skip_instance_cache=True,
+        **{key: unquote(value) for key, value in given.items() if value is not None},
+    )
 
 
 def _unreachable(place: Place, name: str, error: Exception) -> InventoryError:

@@ -116,7 +116,8 @@ class GuardedStream(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Go elsewhere. Raises OSError."""
         with self._guard():
-            return self._stream.seek(offset, whence)
+            self._stream.seek(offset, whence)  # paramiko's gives nothing back
+            return self._stream.tell()
 
     def tell(self) -> int:
         """Say where it stands. Raises OSError."""

@@ -167,6 +167,12 @@ def test_a_large_answer_of_postgresql_is_read_in_order_and_flat_memory(by_refere
     assert peak_of(MANY) < 1.2 * peak_of(MANY // 4)
 
 
+def test_the_rows_wait_in_postgresql_until_they_are_asked_for(by_reference: str) -> None:
+    found = answer(by_reference, "SELECT statement FROM pg_cursors").column("statement").to_pylist()
+    assert len(found) == 1
+    assert "DECLARE" in found[0]
+
+
 def test_what_is_neither_text_nor_number_becomes_its_text(by_reference: str) -> None:
     (row,) = answer(by_reference, "SELECT born, tags, ok FROM sim ORDER BY iccid LIMIT 1").to_pylist()
     assert row == {"born": "2026-11-22", "tags": '{"a": 1}', "ok": "false"}
@@ -180,6 +186,12 @@ def test_an_error_in_mid_answer_is_one_line(by_reference: str) -> None:
     query = "SELECT 1 / (90000 - n) FROM generate_series(1, 120000) n"
     with pytest.raises(InventoryError, match="division by zero"):
         answer(by_reference, query)
+
+
+def test_a_password_that_the_database_repeats_is_hidden(by_reference: str) -> None:
+    with pytest.raises(InventoryError) as raised:
+        answer(by_reference, f"SELECT '{PASSWORD}'::int")
+    assert 'invalid input syntax for type integer: "(hidden)"' in str(raised.value)
 
 
 def test_a_wrong_password_is_not_repeated(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

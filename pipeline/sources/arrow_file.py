@@ -73,22 +73,20 @@ class ArrowSource:
         """
         rows = 0
         with self._opened() as opened:
-            while (batch := self._next(opened, rows)) is not None:
-                bytes_read = opened.share(self.bytes_total)
-                for chunk in chunks_of(batch, self.header, rows_before=rows, bytes_read=bytes_read):
-                    rows = chunk.rows_read
-                    yield chunk
+            try:
+                for batch in opened.batches:
+                    bytes_read = opened.share(self.bytes_total)
+                    for chunk in chunks_of(
+                        sound(batch), self.header, rows_before=rows, bytes_read=bytes_read
+                    ):
+                        rows = chunk.rows_read
+                        yield chunk
+            except DAMAGE as error:
+                raise InventoryError(
+                    f"{self._file.name}: cannot be read on: {words_of(error)} (after row {rows:,})"
+                ) from None
         if not opened.messages.ended:
             raise InventoryError(f"{self._file.name}: has no end; fetch it again (after row {rows:,})")
-
-    def _next(self, opened: _Opened, rows: int) -> Any:
-        try:
-            batch = next(opened.batches, None)
-            return None if batch is None else sound(batch)
-        except DAMAGE as error:
-            raise InventoryError(
-                f"{self._file.name}: cannot be read on: {words_of(error)} (after row {rows:,})"
-            ) from None
 
     @contextmanager
     def _opened(self) -> Iterator[_Opened]:

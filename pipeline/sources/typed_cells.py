@@ -62,10 +62,14 @@ def weight(array: pa.Array) -> int:
 def _lengths(array: pa.Array) -> pa.Array:
     if not _is_view(array.type):
         return pc.binary_length(array)
-    # Not known to pyarrow: each view is 16 bytes, of which the first four are the length.
-    views = np.frombuffer(array.buffers()[1] or b"", np.int32)[::4]
-    lengths = views[array.offset : array.offset + len(array)]
+    lengths = _views(array)[array.offset : array.offset + len(array), 0]  # not known to pyarrow
     return pa.array(lengths, mask=np.asarray(array.is_null()))
+
+
+def _views(array: pa.Array) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
+    """Give the views of a column of them: four numbers each, of which the first is the length."""
+    whole = np.frombuffer(array.buffers()[1] or b"", np.uint8)
+    return whole[: len(whole) // 16 * 16].view(np.int32).reshape(-1, 4)
 
 
 def _total(lengths: pa.Array) -> int:
@@ -104,8 +108,8 @@ def _without_null_views(array: pa.Array) -> pa.Array:
     """Blank the views of nulls: they may say anything, and a cast of pyarrow's believes them and dies."""
     if not _is_view(array.type) or not array.null_count:
         return array
-    valid, views, *data = array.buffers()
-    blanked = np.frombuffer(views, np.int64)[: views.size // 16 * 2].reshape(-1, 2).copy()
+    valid, _, *data = array.buffers()
+    blanked = _views(array).copy()
     blanked[array.offset : array.offset + len(array)][np.asarray(array.is_null())] = 0
     buffers = [valid, pa.py_buffer(blanked), *data]
     return pa.Array.from_buffers(array.type, len(array), buffers, offset=array.offset)
@@ -177,7 +181,7 @@ AS_BYTES = {
 
 
 def is_bytes(kind: Any) -> bool:
-    """Tell whether the cells of a type are texts or bytes."""
+    """Tell whether a type holds text or bytes, neither nested nor encoded."""
     return bool(kind in AS_BYTES or kind in AS_BYTES.values() or types.is_fixed_size_binary(kind))
 
 

@@ -1,4 +1,4 @@
-"""From record batches with columns of any Arrow type to chunks of text, where cells have types.
+"""From record batches with columns of any Arrow type to chunks of text, for formats whose cells have types.
 
 Few bytes can stand for many cells or long ones (a dictionary, a run), so nothing is written out before it
 is known to be of bounded size.
