@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
 from pipeline.headers import FromColumn, FromDefault, FromPair, quoted
-from pipeline.identifiers import damage, luhn_column, mod97_column, normalise_column
+from pipeline.identifiers import all_digits, damage, luhn_column, mod97_column, normalise_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +33,7 @@ WHITE_SPACE = (
 )
 _CHECKS: Mapping[str, Callable[[pa.StringArray], Any]] = {"luhn": luhn_column, "mod97": mod97_column}
 _HEX_LETTER = re.compile("[A-Fa-f]")
+_DIGITS_ALONE = re.compile(r"\^\[0-9\]\{(\d+)(?:,(\d+))?\}\$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class ColumnRule:
         # Where check digits are off, zeros at the end prove no damage either (DESIGN, invariant 7).
         self._check = None if mode == "off" else rule.check
         self._mode = mode
+        digits = _DIGITS_ALONE.fullmatch(rule.pattern or "")
+        self._digits = (int(digits[1]), int(digits[2] or digits[1])) if digits else None
         self.constant = rule.default
         match origin:
             case FromColumn(index):
@@ -177,7 +180,12 @@ class ColumnRule:
         if rule.one_of:
             return pc.is_in(cells, pa.array(rule.one_of))
         held = pc.greater(pc.binary_length(cells), 0)
-        if rule.pattern is not None:
+        if self._digits and all_digits(cells):
+            # What the pattern says, for a fraction of what it costs: a look at the bytes as a whole.
+            lengths = pc.binary_length(cells)
+            least, most = self._digits
+            held = pc.and_(held, pc.and_(pc.greater_equal(lengths, least), pc.less_equal(lengths, most)))
+        elif rule.pattern is not None:
             held = pc.and_(held, pc.match_substring_regex(cells, rule.pattern))
         if rule.min_length > 1:
             held = pc.and_(held, pc.greater_equal(pc.utf8_length(cells), rule.min_length))

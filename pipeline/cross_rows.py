@@ -58,12 +58,13 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """All marks of a chunk, of whatever kind."""
+    """All marks of a chunk, of whatever kind; `new` as each Mark has it, None where one does not know."""
 
     kinds: NDArray[np.intp]
     rows: NDArray[np.intp]
     prints: NDArray[np.uint64]
     tags: NDArray[np.uint64]
+    new: NDArray[np.bool_] | None
 
 
 class CrossRows:
@@ -119,7 +120,7 @@ class CrossRows:
         if len(positions) and positions[-1] >= MOST_POSITIONS:
             raise InventoryError(f"more than {MOST_POSITIONS:,} rows; split the inventory")
         chunk = _joined([mark for mark in marks if mark.kind not in self._repeats], eligible)
-        known = self._sightings.find(chunk.prints)
+        known = self._sightings.find(chunk.prints, chunk.new)
         order = np.argsort(chunk.prints[0])
         claimed = (known[0] < 0) & self._claims[chunk.kinds]
         judgement = Judgement(eligible)
@@ -233,16 +234,19 @@ class CrossRows:
 
 def _joined(marks: Sequence[Mark], eligible: NDArray[np.bool_]) -> _Chunk:
     """Put all marks of a chunk together, without those of rows that are not sent anyway."""
+    of_each = [mark.new for mark in marks if mark.new is not None]
     chunk = _Chunk(
         np.repeat([mark.kind for mark in marks], [len(mark.rows) for mark in marks]),
         np.concatenate([mark.rows for mark in marks]),
         np.concatenate([mark.prints for mark in marks], axis=1),
         np.concatenate([mark.tags for mark in marks]),
+        np.concatenate(of_each) if len(of_each) == len(marks) else None,
     )
     if eligible.all():
         return chunk
     kept = eligible[chunk.rows]
-    return _Chunk(chunk.kinds[kept], chunk.rows[kept], chunk.prints[:, kept], chunk.tags[kept])
+    new = None if chunk.new is None else chunk.new[kept]
+    return _Chunk(chunk.kinds[kept], chunk.rows[kept], chunk.prints[:, kept], chunk.tags[kept], new)
 
 
 def _in_order(

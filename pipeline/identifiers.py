@@ -60,7 +60,7 @@ def normalise(value: str) -> str:
 
 def normalise_column(column: pa.StringArray) -> pa.StringArray:
     """Normalise every cell as `normalise` does; nulls stay. Gives the same array back when all are digits."""
-    if not column.null_count and _all_digits(column):
+    if not column.null_count and all_digits(column):
         return column
     column = pc.utf8_trim(column, _WHITE)
     for pattern, put in _PEELS:
@@ -205,7 +205,8 @@ def _is_digits(value: str) -> bool:
     return value.isascii() and value.isdigit()
 
 
-def _all_digits(column: pa.StringArray) -> bool:
+def all_digits(column: pa.StringArray) -> bool:
+    """Tell whether a column without nulls holds nothing but digits; blank cells are no matter."""
     values = _values(column)
     return not len(values) or bool(values.min() >= ord("0") and values.max() <= ord("9"))
 

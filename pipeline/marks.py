@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.fingerprints import Fingerprints
+from pipeline.key_order import KeyOrder
 from pipeline.rules import rules_of
 
 if TYPE_CHECKING:
@@ -42,12 +43,16 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Fingerprints of one kind (by number), ascending by their rows, which are indices; a tag with each."""
+    """Fingerprints of one kind (by number), ascending by their rows, which are indices; a tag with each.
+
+    `new` says which of them surely met no earlier chunk; None: that is not known.
+    """
 
     kind: int
     rows: NDArray[np.intp]
     prints: NDArray[np.uint64]
     tags: NDArray[np.uint64]
+    new: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class Marks:
 
     def __init__(self, target: Target) -> None:
         rules = rules_of(target.rules)
-        self._target, self._prints = target, Fingerprints()
+        self._target, self._prints, self._order = target, Fingerprints(), KeyOrder()
         self._unique = [rule.name for rule in rules if rule.unique]
         self._bare = [bare for rule in rules for bare in _bare_of(rule)]
         self._forms = next((tuple(rule.by_form()) for rule in rules if rule.forms_by is not None), ())
@@ -89,7 +94,8 @@ class Marks:
         fields, number = screened.fields, count()
         keys = self._target.key(fields)
         everyone = np.arange(fields.num_rows)
-        found = [Mark(next(number), everyone, self._prints(keys, _KEYS), self._tags(fields))]
+        prints, tags = self._prints(keys, _KEYS), self._tags(fields)
+        found = [Mark(next(number), everyone, prints, tags, self._order.new(keys))]
         for space, name in enumerate(self._unique, start=_FIRST_FIELD):
             rows = everyone
             values = fields.column(name)

@@ -75,11 +75,13 @@ def _positions(entries: Entries, indices: NDArray[np.intp]) -> NDArray[np.int64]
 def _some_at_a_time(slices: Sequence[Entries]) -> Iterator[Entries]:
     """Put small slices together and cut large ones, in their order: what all rows share is a large one."""
     waiting: list[Entries] = []
+    count = 0
     for entries in slices:
         for start, stop in pairwise([*range(0, entries.shape[1], PART), entries.shape[1]]):
             waiting.append(entries[:, start:stop])
-            if sum(one.shape[1] for one in waiting) >= PART:
+            count += stop - start
+            if count >= PART:
                 yield np.concatenate(waiting, axis=1)
-                waiting = []
+                waiting, count = [], 0
     if waiting:
         yield np.concatenate(waiting, axis=1)

@@ -1,7 +1,7 @@
 """Where every fingerprint was first seen, exactly and in little memory: sorted runs behind a sieve.
 
 The sieve (a Bloom filter, an entry's bits in one word) spares nearly all that was never seen the look into
-the runs.
+the runs. It is made once somebody asks without knowing what is new anyway.
 """
 
 from __future__ import annotations
@@ -35,16 +35,25 @@ class Sightings:
 
     def __init__(self, folder: Path | None = None, *, in_memory: int = IN_MEMORY) -> None:
         self._runs = SortedRuns(3, folder, in_memory)
-        self._sieve = np.zeros(_SIEVE_WORDS[0], np.uint64)
+        self._sieve = np.empty(0, np.uint64)
 
     def __len__(self) -> int:
         return self._runs.count
 
-    def find(self, prints: Numbers) -> tuple[NDArray[np.int64], Numbers]:
-        """Give for each fingerprint its position and tag; position -1 for those never seen."""
+    def find(
+        self, prints: Numbers, new: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], Numbers]:
+        """Give for each fingerprint its position and tag; position -1 for those never seen.
+
+        `new` are known to be among those.
+        """
         found = np.full(prints.shape[1], -1, np.int64), np.zeros(prints.shape[1], np.uint64)
-        words, bits = self._places(prints)
-        suspects = np.flatnonzero((self._sieve[words] & bits) == bits)
+        if new is None:
+            if not len(self._sieve):
+                self._make_sieve()
+            words, bits = self._places(prints)
+            new = (self._sieve[words] & bits) != bits
+        suspects = np.flatnonzero(~new)
         if not len(suspects):
             return found
         suspects = suspects[np.argsort(prints[0, suspects])]
@@ -58,8 +67,10 @@ class Sightings:
         """Take in fingerprints that were never seen, each once, ascending by their first row."""
         entries = with_positions(prints, positions, tags)
         self._runs.add(entries)
+        if not len(self._sieve):
+            return
         if len(self) > len(self._sieve) * _ENTRIES_PER_WORD and len(self._sieve) < _SIEVE_WORDS[1]:
-            self._widen_sieve()
+            self._make_sieve()
         else:
             self._mark(entries)
 
@@ -75,10 +86,11 @@ class Sightings:
         words, bits = self._places(prints)
         np.bitwise_or.at(self._sieve, words, bits)
 
-    def _widen_sieve(self) -> None:
-        size = len(self._sieve) * 2
-        del self._sieve
-        self._sieve = np.zeros(min(size, _SIEVE_WORDS[1]), np.uint64)
+    def _make_sieve(self) -> None:
+        """Make a sieve that will do until there are twice as many."""
+        self._sieve = np.empty(0, np.uint64)  # gone before there is another one
+        size = 2 * len(self) // _ENTRIES_PER_WORD
+        self._sieve = np.zeros(min(max(size, _SIEVE_WORDS[0]), _SIEVE_WORDS[1]), np.uint64)
         for run in self._runs:
             for start in range(0, run.entries.shape[1], PART):
                 self._mark(run.entries[:1, start : start + PART])

@@ -31,6 +31,7 @@ PART = 1 << 17  # entries that are looked through at a time
 _FAN = 16  # runs of a size that become one
 _PAGE = 512  # numbers to a page of 4,096 bytes
 _LOOKS = 64  # looks into a file at a time
+_MOST_FRESH = 64  # runs in memory: with more, each look would cost more than putting them together
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +84,18 @@ class SortedRuns:
         self._rows, self._folder, self._in_memory = rows, folder, in_memory
         self._fresh: list[Run] = []
         self._levels: list[list[Run]] = []
-        self.count = 0
+        self._fresh_count = self.count = 0
 
     def add(self, entries: Entries) -> None:
         """Take sorted entries in. Raises LedgerError when they cannot be written."""
         self._fresh.append(Run(entries))
+        self._fresh_count += entries.shape[1]
         self.count += entries.shape[1]
-        if sum(run.entries.shape[1] for run in self._fresh) >= self._in_memory:
-            fresh, self._fresh = self._fresh, []
+        if self._fresh_count >= self._in_memory:
+            fresh, self._fresh, self._fresh_count = self._fresh, [], 0
             self._put(0, self._merged(fresh))
+        elif len(self._fresh) == _MOST_FRESH:
+            self._fresh = [Run(_sorted([run.entries for run in self._fresh]))]
 
     def __iter__(self) -> Iterator[Run]:
         """Yield the runs, what was added first in the first ones."""
@@ -117,8 +121,7 @@ class SortedRuns:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self._folder, buffering=0) as file:
                 for slices in in_ranges(runs, total):
-                    entries = np.concatenate(slices, axis=1)
-                    entries = entries[:, np.argsort(entries[0], kind="stable")]
+                    entries = _sorted(slices)
                     for row, numbers in enumerate(entries):
                         _write_at(file.fileno(), numbers, (row * total + done) * 8)
                     fences.append(entries[0, -done % _PAGE :: _PAGE].copy())
@@ -143,6 +146,12 @@ def in_ranges(runs: Sequence[Run], total: int) -> Iterator[list[Entries]]:
         yield [run.entries[:, cut[part] : cut[part + 1]] for run, cut in both]
         for run in runs:
             run.let_go()
+
+
+def _sorted(slices: Sequence[Entries]) -> Entries:
+    """Put entries in one order; equal ones stay in theirs."""
+    entries = np.concatenate(slices, axis=1)
+    return entries[:, np.argsort(entries[0], kind="stable")]
 
 
 def _write_at(file: int, numbers: Numbers, offset: int) -> None:

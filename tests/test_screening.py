@@ -758,3 +758,13 @@ def test_where_some_lack_their_check_digit_the_counts_go_by_the_number_of_digits
     found = Screen(Bare, ("iccid",), Input())(rows)
     assert found.check_digits == {"iccid": (2, 1), "iccid:19": (1, 1), "iccid:20": (1, 0)}
     assert Screen(Bare, ("iccid",), Input())(chunk((twenty,))).check_digits.keys() == {"iccid", "iccid:20"}
+
+
+@given(st.lists(st.text("0123456789", max_size=34), min_size=1, max_size=30))
+def test_a_column_of_digits_alone_is_judged_as_by_its_pattern(cells: list[str]) -> None:
+    (alone, beside) = (
+        Screen(Sim, ("iccid",), Input())(chunk(*((cell,) for cell in column)))
+        for column in (cells, [*cells, "x"])
+    )
+    assert alone.rows.to_pylist() == beside.rows.to_pylist()
+    assert alone.rejected == beside.rejected[:-1]

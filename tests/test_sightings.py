@@ -27,14 +27,15 @@ def as_prints(pairs: list[tuple[int, int]]) -> np.ndarray:
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(CALLS, st.integers(1, 9))
-def test_it_answers_as_a_plain_dict_would(
-    tmp_path: Path, calls: list[list[tuple[int, int]]], in_memory: int
+@given(CALLS, st.integers(1, 9), st.lists(st.booleans(), min_size=8, max_size=8))
+def test_it_answers_as_a_plain_dict_would_whoever_is_told_what_is_new(
+    tmp_path: Path, calls: list[list[tuple[int, int]]], in_memory: int, knowing: list[bool]
 ) -> None:
     sightings, plain = Sightings(tmp_path, in_memory=in_memory), {}
     position = 0
-    for pairs in calls:
-        found, tags = sightings.find(as_prints(pairs))
+    for pairs, told in zip(calls, knowing, strict=False):
+        surely_new = np.array([pair not in plain for pair in pairs], np.bool_)
+        found, tags = sightings.find(as_prints(pairs), surely_new if told else None)
         expected = [plain.get(pair, (-1, 0)) for pair in pairs]
         assert list(zip(found.tolist(), tags.tolist(), strict=True)) == expected
         new = sorted(pair for pair in pairs if pair not in plain)
@@ -77,8 +78,17 @@ def test_runs_are_merged_and_every_one_is_still_found(
 def test_the_sieve_grows_and_lets_nothing_slip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SIEVE_WORDS", (64, 1000))
     sightings = Sightings(tmp_path, in_memory=900)
+    sightings.find(random_prints(np.random.default_rng(2), 1))
     prints, places = fill(sightings, 30, 300)
     assert len(sightings._sieve) == 1000
+    assert (sightings.find(prints)[0] == places).all()
+
+
+def test_there_is_no_sieve_while_it_is_told_what_is_new(tmp_path: Path) -> None:
+    sightings = Sightings(tmp_path)
+    prints, places = fill(sightings, 3, 300)
+    sightings.find(prints, np.ones(900, np.bool_))
+    assert len(sightings._sieve) == 0
     assert (sightings.find(prints)[0] == places).all()
 
 

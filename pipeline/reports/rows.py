@@ -10,6 +10,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -60,9 +61,19 @@ def _lines(outcomes: pa.RecordBatch) -> bytes:
     """Give the rows as CSV lines in UTF-8, without a Python object for any of them."""
     if not outcomes.num_rows:
         return b""
-    columns = [_cells(outcomes.column(name)) for name in OUTCOME_COLUMNS]
-    columns[-1] = pc.binary_join_element_wise(columns[-1], "\n", "")
-    lines: Any = pc.binary_join_element_wise(*columns, ",")
+    # Most columns say the same in every row: what they say becomes part of the text between the others.
+    parts: list[Any] = [""]
+    for number, name in enumerate(OUTCOME_COLUMNS):
+        column = outcomes.column(name)
+        parts[-1] += "," if number else ""
+        if pc.equal(column, column[0]).true_count == len(column):
+            parts[-1] += _cells(column.slice(0, 1))[0].as_py()
+        else:
+            parts += [_cells(column), ""]
+    parts[-1] += "\n"
+    lines: Any = pc.binary_join_element_wise(*parts, "")
+    if isinstance(lines, pa.Scalar):
+        return str(lines.as_py() * outcomes.num_rows).encode()
     # A fresh string array holds its text back to back, from offset 0 to its last one: that is the file.
     _, offsets, text = lines.buffers()
     plain: bytes = text[: memoryview(offsets).cast("i")[len(lines)]].to_pybytes()
@@ -73,16 +84,25 @@ def _cells(column: pa.Array) -> pa.Array:
     """Give a column as CSV cells: guarded against spreadsheets, in quotes where CSV wants them."""
     # A null would take its whole line with it when the columns are joined.
     cells = pc.fill_null(pc.cast(column, pa.string()), "")
-    # Most columns need neither: numbers, no text at all, or text that one look over it clears.
-    if pa.types.is_integer(column.type) or not pc.max(pc.binary_length(cells)).as_py():
-        return cells
-    if not pc.any(pc.match_substring_regex(cells, f"{_FORMULA}|{_NEEDS_QUOTES}")).as_py():
+    if pa.types.is_integer(column.type) or _is_harmless(cells):
         return cells
     risky = pc.match_substring_regex(cells, _FORMULA)
     cells = pc.if_else(risky, pc.binary_join_element_wise("'", cells, ""), cells)
     quoted = pc.match_substring_regex(cells, _NEEDS_QUOTES)
     doubled = pc.replace_substring(cells, '"', '""')
     return pc.if_else(quoted, pc.binary_join_element_wise('"', doubled, '"', ""), cells)
+
+
+def _is_harmless(cells: pa.StringArray) -> bool:
+    """Tell at one look over its bytes that a column needs neither guard nor quotes, as most do."""
+    _, offsets, data = cells.buffers()
+    ends = memoryview(offsets).cast("i")
+    text = np.frombuffer(data or b"", np.uint8)[ends[cells.offset] : ends[cells.offset + len(cells)]]
+    if not len(text):
+        return True
+    # Every character that matters is not ASCII, comes before the digits, or is one of these two.
+    in_range = text.min() >= ord("0") and text.max() < 0x80  # noqa: PLR2004 - the end of ASCII
+    return bool(in_range and not (text == ord("=")).any() and not (text == ord("@")).any())
 
 
 def write_failures(ledger: Ledger, path: Path) -> int:

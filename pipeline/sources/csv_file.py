@@ -65,7 +65,7 @@ class CsvSource:
         settings: Input,
         /,
         *,
-        block_bytes: int = 4_000_000,
+        block_bytes: int = 2_500_000,
         row_bytes: int = 1_000_000,
     ) -> None:
         self._file, self._encoding = file, settings.encoding
