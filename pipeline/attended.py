@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import sys
 from contextlib import suppress
@@ -70,10 +69,6 @@ def result_lines(summary: reports.Summary, folder: Path, stop_reason: str = "") 
 
 def attend(work: Import, folder: Path) -> RunRecord:
     """Run an import to its end. The first SIGINT or SIGTERM drains it, a second one ends it at once."""
-    # What is loaded stays; what a batch leaves behind is freed by counting. Looking for more less often
-    # saves a twentieth of a run.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
     with (
         log_to(folder / "log.jsonl", Redactor(work.secrets)),
         asyncio.Runner(loop_factory=new_event_loop) as runner,

@@ -170,12 +170,13 @@ def damage(value: str, check: CheckRule | None = None) -> str | None:
     when that check fails too (DESIGN, invariant 7); without a rule they prove nothing.
     """
     value = normalise(value)
+    if _is_digits(value):
+        rounded = check and _ROUNDED.fullmatch(value) and not (luhn if check == "luhn" else mod97)(value)
+        return "spreadsheet rounding: digits after the 15th are zeros" if rounded else None
     if _SCIENTIFIC.fullmatch(value):
         return "spreadsheet damage: scientific notation, the digits are lost"
     if _POINT_ZERO.fullmatch(value):
         return "spreadsheet damage: trailing .0, the cell was a number"
-    if check and _ROUNDED.fullmatch(value) and not (luhn if check == "luhn" else mod97)(value):
-        return "spreadsheet rounding: digits after the 15th are zeros"
     return None
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from pipeline.contracts import Source, Target
     from pipeline.model import BrokenRow, Chunk, OpenRow, ResumePoint
     from pipeline.settings import Input
@@ -95,17 +97,12 @@ class Producer:
         begun = self._cross_rows.begin(screened)
         positions = np.asarray(chunk.positions) + names.rows_before
         exceptional = [_broken(row, names) for row in chunk.broken]
+        indices = np.array([no.index for no in screened.rejected], np.int64)
         exceptional += [
-            Exceptional(
-                int(positions[no.index]),
-                no.key,
-                Status.REJECTED,
-                no.code,
-                no.reason,
-                sends=0,
-                cells=_cells(chunk, no.index),
+            Exceptional(position, no.key, Status.REJECTED, no.code, no.reason, sends=0, cells=cells)
+            for no, position, cells in zip(
+                screened.rejected, positions[indices].tolist(), _cells(chunk, indices), strict=True
             )
-            for no in screened.rejected
         ]
         accepted = positions[np.asarray(screened.rows)]
         items = pa.record_batch(
@@ -250,13 +247,20 @@ def _structs(rows: pa.RecordBatch, wanted: pa.Int64Array) -> pa.StructArray:
     return rows.to_struct_array()
 
 
-def _cells(chunk: Chunk, index: int) -> tuple[str, ...]:
-    """Give a row's cells for the record; a number that could pass for an identifier shows that it was one.
+def _cells(chunk: Chunk, indices: NDArray[np.int64]) -> Iterator[tuple[str, ...]]:
+    """Give the cells of rows for the record; a number that could pass for an identifier shows that it was one.
 
     Fed in again from a failures file it would be text, and its digits, which nobody vouches for, believed.
     """
-    cells = [column[index].as_py() or "" for column in chunk.rows.columns]
-    for column, numbers in chunk.numbers.items():
-        if numbers[index].as_py() and cells[column].isdigit() and len(cells[column]) >= _TELLING_DIGITS:
-            cells[column] += ".0"
-    return tuple(cells)
+    if not len(indices):
+        return iter(())
+    rows = chunk.rows.take(pa.array(indices))
+    columns = []
+    for number, column in enumerate(rows.columns):
+        cells = column.fill_null("")
+        if (numbers := chunk.numbers.get(number)) is not None:
+            telling = pc.match_substring_regex(cells, f"^[0-9]{{{_TELLING_DIGITS},}}$")
+            shown = pc.and_(numbers.take(pa.array(indices)), telling)
+            cells = pc.if_else(shown, pc.binary_join_element_wise(cells, ".0", ""), cells)
+        columns.append(cells.to_pylist())
+    return zip(*columns, strict=True)

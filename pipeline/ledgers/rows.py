@@ -10,6 +10,8 @@ import json
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from pipeline.model import Exceptional, Status
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 _ROWS_PER_STATEMENT = 500  # of 12 values each, well below SQLite's 32,766
 _PLACES = f"({', '.join('?' * 12)})"
+
+_STATUSES: dict[str | None, Status | None] = {None: None} | {str(status): status for status in Status}
+_CELLS = msgspec.json.Decoder(tuple[str, ...])
 
 Values = tuple[int, str, str | None, str, str, int, int, int, str | None, str | None, str | None, str | None]
 
@@ -57,13 +62,13 @@ def row_of(values: tuple[Any, ...]) -> Exceptional:
     return Exceptional(
         position,
         key,
-        Status(status) if status else None,
+        _STATUSES[status],
         code,
         reason,
         sends,
         batch,
         bool(in_doubt),
-        tuple(json.loads(cells)) if cells else (),
+        _from_json(cells) if cells else (),
         raw or "",
         ticket or "",
         call or "",
@@ -76,10 +81,12 @@ def text(words: str) -> str:
 
 
 def _json(cells: tuple[str, ...]) -> str | None:
-    """Give cells as JSON, None where there are none; those that need no escape are joined, which is quick."""
-    if not cells:
-        return None
-    inner = '","'.join(cells)
-    if inner.isprintable() and "\\" not in inner and inner.count('"') == 2 * (len(cells) - 1):
-        return f'["{inner}"]'
-    return json.dumps(cells)
+    """Give cells as JSON, None where there are none."""
+    try:
+        return msgspec.json.encode(cells).decode() if cells else None
+    except UnicodeEncodeError:
+        return json.dumps(cells)  # which writes a lone surrogate as an escape
+
+
+def _from_json(cells: str) -> tuple[str, ...]:
+    return tuple(json.loads(cells)) if r"\ud" in cells else _CELLS.decode(cells)

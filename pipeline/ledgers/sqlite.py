@@ -15,6 +15,7 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pyarrow.compute as pc
 
 from pipeline.errors import LedgerError
@@ -197,7 +198,7 @@ class SqliteLedger:
             with closing(run_folder.connect_reader(self._path)) as connection:
                 connection.execute("BEGIN")
                 yield connection
-        except (sqlite3.Error, ValueError, OSError) as error:  # the last two: a damaged blob
+        except (sqlite3.Error, msgspec.MsgspecError, ValueError, OSError) as error:  # but the first: damage
             raise run_folder.explain(error, self._path) from error
 
 

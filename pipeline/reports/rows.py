@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,15 +112,13 @@ def write_failures(ledger: Ledger, path: Path) -> int:
     The file is an inventory: it can be run as it is. The source cells are the user's own and stay
     unguarded; the vendor's words beside them are guarded. Raises SimliftError, LedgerError.
     """
-    lines = 0
+    lines = count()
     with private_file(path) as file:
         # With CR LF as line end, the module puts a cell with either of them in quotes (Python 3.11 too).
         writer = csv.writer(file, lineterminator="\r\n")
         writer.writerow((*ledger.run().header, *FAILURE_COLUMNS))
-        for line in failure_rows(ledger):
-            writer.writerow(line)
-            lines += 1
-    return lines
+        writer.writerows(line for line, _ in zip(failure_rows(ledger), lines, strict=False))
+    return next(lines)
 
 
 def failure_rows(ledger: Ledger) -> Iterator[tuple[str, ...]]:
