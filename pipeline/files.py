@@ -10,7 +10,6 @@ import hashlib
 import io
 import re
 import stat
-import tempfile
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 import pyarrow as pa
 
 from pipeline.errors import InventoryError
+from pipeline.sealed_file import SealedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -168,32 +168,50 @@ def beginning_of(file: InventoryFile, size: int = 64_000) -> bytes:
 def seekable(file: InventoryFile) -> Iterator[BinaryIO]:
     """Give a file's content for reading in any order: itself, or a copy of what is compressed or far.
 
-    The copy has no name on disk and is gone when it is closed. Raises InventoryError.
+    The copy is sealed, as there may be keys in it, and gone when it is closed. Raises InventoryError.
     """
     with closing(file.open()) as raw:
         try:
             codec = codec_of(raw.read(4))
             raw.seek(0)
-            if not codec and isinstance(file, LocalFile):
+            if not codec and isinstance(file, LocalFile | SealedFile):
                 yield raw
                 return
         except OSError as error:
             raise InventoryError(f"{file.name}: cannot be read: {words_of(error)}") from None
-        with tempfile.TemporaryFile(prefix="simlift-") as copy:
+        with _in_scratch(file.name):
+            copy = SealedFile(file.name)
+        with closing(copy):
             try:
                 source = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), codec) if codec else raw
                 while piece := source.read(PIECE_BYTES):
-                    copy.write(piece)
+                    with _in_scratch(file.name):
+                        copy.write(piece)
             except (OSError, pa.ArrowException) as error:
                 raise InventoryError(
                     f"{file.name}: cannot be read: {words_of(error)}; fetch it again"
                 ) from None
-            copy.seek(0)
-            yield cast("BinaryIO", copy)
+            with closing(copy.open()) as content:
+                yield content
 
 
-def fingerprint_of(files: tuple[InventoryFile, ...]) -> str:
-    """Give the SHA-256 over sizes and contents of all files, in their order. Raises InventoryError."""
+@contextmanager
+def _in_scratch(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InventoryError(
+            f"{name}: cannot be copied for a while: {words_of(error)}; make room, or set TMPDIR"
+        ) from None
+
+
+def fingerprint_of(
+    files: tuple[InventoryFile, ...], take: Callable[[bytes], object] = lambda _piece: None
+) -> str:
+    """Give the SHA-256 over sizes and contents of all files, in their order; `take` gets what is read.
+
+    Raises InventoryError.
+    """
     digest = hashlib.sha256()
     for file in files:
         with closing(file.open()) as raw:
@@ -202,6 +220,7 @@ def fingerprint_of(files: tuple[InventoryFile, ...]) -> str:
                 while piece := raw.read(PIECE_BYTES):
                     content.update(piece)
                     size += len(piece)
+                    take(piece)
             except OSError as error:
                 raise InventoryError(f"{file.name}: cannot be read: {words_of(error)}") from None
         digest.update(size.to_bytes(8, "big"))

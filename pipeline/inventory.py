@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from pipeline.archives import members_of
 from pipeline.errors import InventoryError, UsageError
 from pipeline.files import beginning_of, fingerprint_of
 from pipeline.places import files_at
@@ -13,7 +14,7 @@ from pipeline.plugins import every
 from pipeline.settings import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pipeline.contracts import Source
     from pipeline.files import InventoryFile
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _COMPRESSED = (".gz", ".zst", ".bz2")
 _FALLBACK = "csv"
+_OURS = "spooled"  # told by its mark, whatever [input] format says of the file that it was made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,12 @@ class Inventory:
         return fingerprint_of(self.files)
 
 
-def open_inventory(names: Sequence[str], settings: Input) -> Inventory:
-    """Find and open the inventory's files. Raises InventoryError, and UsageError for an unknown format."""
-    files = tuple(file for name in names for file in files_at(name))
+def open_inventory(names: Sequence[str | InventoryFile], settings: Input) -> Inventory:
+    """Open the inventory's files: those that names mean, and such as have no name to be found by.
+
+    Raises InventoryError, and UsageError for an unknown format.
+    """
+    files = tuple(file for name in names for file in _files_of(name))
     kinds = {plugin.name: plugin.loaded for plugin in every("sources") if plugin.loaded is not None}
     if settings.format and settings.format not in kinds:
         raise UsageError(f"[input] format: {nearest(settings.format, sorted(kinds))}")
@@ -66,11 +71,27 @@ def open_inventory(names: Sequence[str], settings: Input) -> Inventory:
     return Inventory(files, sources)
 
 
+def _files_of(name: str | InventoryFile) -> Iterable[InventoryFile]:
+    """Find the files that a name means, or give the ones in a file that is at hand."""
+    if isinstance(name, str):
+        return files_at(name)
+    members = members_of(name, _is_shown)
+    if members == []:
+        raise InventoryError(f"{name.name}: is an archive without files; check what was packed")
+    return [name] if members is None else members
+
+
+def _is_shown(member: str) -> bool:
+    return not any(part.startswith(".") and part != ".." for part in PurePosixPath(member).parts)
+
+
 def _kind_of(file: InventoryFile, settings: Input, kinds: Mapping[str, Any]) -> Any:
     """Find the source of a file: as the job says, by what it surely is, by its name's end, else CSV."""
+    beginning = beginning_of(file)
+    if _OURS in kinds and kinds[_OURS].recognises(beginning):
+        return kinds[_OURS]
     if settings.format:
         return kinds[settings.format]
-    beginning = beginning_of(file)
     name = PurePath(file.name)
     suffix = (name.with_suffix("") if name.suffix.lower() in _COMPRESSED else name).suffix.lower()
     surely = next((kind for kind in kinds.values() if kind.recognises(beginning)), None)

@@ -19,7 +19,7 @@ from pipeline.model import STILL_OPEN, RunRecord, State
 from pipeline.plugins import every, installed
 from pipeline.rules import rules_of
 from pipeline.settings import job_from, nearest
-from pipeline.spooling import in_files, once
+from pipeline.spooling import in_files, kept, once
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -85,8 +85,9 @@ def start(names: Sequence[str], job: Job, runs: Path, run_id: str) -> Import:
     if has_ledger(folder):
         return go_on(folder, names=names, job=job)
     with in_files(names, job.input, folder, lambda: has_ledger(folder)) as files:
-        inventory = open_inventory(files, job.input)
-        _require_quantities(inventory, job.input)
+        came = open_inventory(files, job.input)
+        _require_quantities(came, job.input)
+        inventory = kept(files, job.input, folder, came)
         portions = produce(inventory, job, target, spill=folder)
         record = RunRecord(
             run_id=run_id,
@@ -97,8 +98,8 @@ def start(names: Sequence[str], job: Job, runs: Path, run_id: str) -> Import:
             header=inventory.header,
             job=job.data(),
             started_at=time.time(),
-            formats=_formats_of(inventory),
-            corrects=_corrected_run(inventory, runs, job.target_kind),
+            formats=_formats_of(came),
+            corrects=_corrected_run(came, runs, job.target_kind),
         )
         ledger = installed("ledgers", "sqlite").create(folder, record)
     return Import(ledger, Work(portions, target, settings, job, inventory.bytes_total))
@@ -191,10 +192,10 @@ def _as_before(record: RunRecord, names: Sequence[str] | None, job: Job | None) 
     """Open the inventory a run began with, and its job. Raises UsageError when either is another one."""
     stored = job_from(dict(record.job), where=f"job of run {record.run_id}")
     job = job or stored
-    given, is_same = names or record.inventory, True
-    if read_once := once(given, job.input):
-        is_same, names = read_once.is_of(record), None
-    inventory = open_inventory(names or record.inventory, job.input)
+    given = names or record.inventory
+    read_once = once(given, job.input)
+    inventory = open_inventory(record.inventory if read_once else given, job.input)
+    is_same = read_once is None or read_once.is_of(inventory)
     if not is_same or inventory.fingerprint() != record.fingerprint:
         raise UsageError(
             f"run {record.run_id} belongs to another inventory: {', '.join(given)} is not what it began "

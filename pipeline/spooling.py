@@ -1,6 +1,7 @@
 """Inventories that can be read only once, standard input and databases: written down before they are read.
 
-What is written lies in the run's folder, for its owner alone, and is what the run imports and resumes from.
+A run imports and resumes from what lies in its folder, for its owner alone and without a key (DESIGN
+invariant 8): what is piped in is kept sealed until it is told which of its columns those are.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import io
 import os
 import sys
 import tempfile
+import zipfile
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,33 +22,37 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 import pyarrow as pa
 
 from pipeline.errors import InventoryError, UsageError
-from pipeline.files import PIECE_BYTES, fingerprint_of, words_of
+from pipeline.files import fingerprint_of, words_of
+from pipeline.inventory import open_inventory
+from pipeline.plugins import installed
+from pipeline.sealed_file import SealedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
-    from pipeline.model import RunRecord
+    from pipeline.files import InventoryFile
+    from pipeline.inventory import Inventory
     from pipeline.query import Answer
     from pipeline.settings import Input
 
 STANDARD_INPUT = "-"
+_SPOOL, _ANSWER = "inventory.spooled", "inventory.arrow"  # as they are called in a run's folder
 _ORIGIN = b"simlift.origin"
 
 
 class Once(Protocol):
     """An inventory that can be read only once."""
 
-    @property
-    def file_name(self) -> str:
-        """What it is called once it is written down."""
+    def taken_in(self, folder: Path) -> AbstractContextManager[str | InventoryFile]:
+        """Read all of it into a folder; give a file, or the name of one, for as long as the block lasts.
+
+        Raises InventoryError, and UsageError when it cannot be written.
+        """
         ...
 
-    def write(self, file: BinaryIO) -> None:
-        """Write all of it. Raises InventoryError, and OSError when the file cannot be written."""
-        ...
-
-    def is_of(self, record: RunRecord) -> bool:
-        """Tell whether a run began with it. Raises InventoryError."""
+    def is_of(self, began_with: Inventory) -> bool:
+        """Tell whether a run that reads this inventory began with it. Raises InventoryError."""
         ...
 
 
@@ -75,7 +81,6 @@ def once(names: Sequence[str], settings: Input) -> Once | None:
 class StandardInput:
     """What is piped in, byte by byte."""
 
-    file_name: str = "inventory"
     name: str = "standard input"
     bytes_total: int = 0
 
@@ -88,34 +93,44 @@ class StandardInput:
         # A descriptor of its own: closing this one leaves the program's as it is.
         return cast("BinaryIO", io.FileIO(os.dup(sys.stdin.fileno())))
 
-    def write(self, file: BinaryIO) -> None:
-        """Copy it."""
-        with closing(self.open()) as pipe:
-            while piece := _piece_of(pipe):
-                file.write(piece)
+    @contextmanager
+    def taken_in(self, folder: Path) -> Iterator[_Piped]:
+        """Copy it into a sealed file."""
+        with _room_in(folder):
+            piped = _Piped(self.name, folder)
 
-    def is_of(self, record: RunRecord) -> bool:
-        """Read it to its end and compare."""
-        return fingerprint_of((self,)) == record.fingerprint
+        def seal(piece: bytes) -> None:
+            with _room_in(folder):
+                piped.write(piece)
+
+        with closing(piped):
+            piped.origin = fingerprint_of((self,), seal)
+            yield piped
+
+    def is_of(self, began_with: Inventory) -> bool:
+        """Read it to its end and compare; a run of an older simlift kept the very bytes."""
+        origins = {getattr(source, "origin", "") for source in began_with.sources} - {""}
+        return {fingerprint_of((self,))} == (origins or {began_with.fingerprint()})
 
 
-def _piece_of(pipe: BinaryIO) -> bytes:
-    try:
-        return pipe.read(PIECE_BYTES)
-    except OSError as error:
-        raise InventoryError(f"standard input cannot be read: {words_of(error)}; pipe it in again") from None
+class _Piped(SealedFile):
+    """What was piped in, with its fingerprint."""
+
+    origin = ""
 
 
 class Table:
     """What a database answers, as an Arrow file. A run keeps to its first answer."""
 
-    file_name = "inventory.arrow"
-
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
 
-    def write(self, file: BinaryIO) -> None:
+    @contextmanager
+    def taken_in(self, folder: Path) -> Iterator[str]:
         """Ask, and write the rows down as they come."""
+        yield _written(folder / _ANSWER, self._write)
+
+    def _write(self, file: BinaryIO) -> None:
         batches = self._answer.batches()
         with closing(batches):
             first = next(batches)
@@ -126,12 +141,12 @@ class Table:
                 for batch in batches:
                     writer.write_batch(batch.replace_schema_metadata(schema.metadata))
 
-    def is_of(self, record: RunRecord) -> bool:
+    def is_of(self, began_with: Inventory) -> bool:
         """Compare database and query; a database may answer differently today."""
         try:
-            with pa.ipc.open_file(record.inventory[0]) as reader:
+            with pa.ipc.open_file(began_with.names[0]) as reader:
                 origin = (reader.schema.metadata or {}).get(_ORIGIN)
-        except (OSError, pa.ArrowException, IndexError):
+        except (OSError, pa.ArrowException):
             return False
         return bool(origin == self._origin)
 
@@ -146,49 +161,76 @@ class Table:
 @contextmanager
 def in_files(
     names: Sequence[str], settings: Input, folder: Path | None, begun: Callable[[], bool] = lambda: False
-) -> Iterator[Sequence[str]]:
-    """Give the names of an inventory's files: as they are, or of what is written into the folder of a run.
+) -> Iterator[Sequence[str | InventoryFile]]:
+    """Give an inventory's files for the length of the block: by their names, or what was taken in.
 
-    While the block lasts nobody else begins this run; if it ends before the run has `begun`, what was written
-    is removed. Killed at any time, it leaves a folder in which the same command begins anew. Without a folder
-    the file lasts as long as the block. Raises UsageError.
+    With the folder of a run nobody else begins this run meanwhile; if the block ends before the run has
+    `begun`, what was written there is removed. Killed at any time, it leaves a folder in which the same
+    command begins anew. Raises UsageError.
     """
     found = once(names, settings)
     if found is None:
         yield names
     elif folder is None:
-        with tempfile.TemporaryDirectory(prefix="simlift-") as scratch:
-            yield [_written(found, Path(scratch))]
+        with tempfile.TemporaryDirectory(prefix="simlift-") as scratch, found.taken_in(Path(scratch)) as file:
+            yield [file]
     else:
-        with _owned(folder, begun):
-            name = _written(found, folder.absolute())
-            try:
-                yield [name]
-            except BaseException:
-                if not begun():
-                    Path(name).unlink(missing_ok=True)
-                raise
+        with _owned(folder, begun), found.taken_in(folder.absolute()) as file:
+            yield [file]
 
 
-def _written(found: Once, folder: Path) -> str:
-    """Write an inventory down, whole or not at all, for its owner alone; give the file's name."""
-    path, new = folder / found.file_name, folder / f".{found.file_name}.new"
-    try:
+def kept(files: Sequence[str | InventoryFile], settings: Input, folder: Path, came: Inventory) -> Inventory:
+    """Give the inventory that came in `files` as a run can find it again: as it is, or of a spool of it.
+
+    The spool of an archive is one too, a member for a member. Raises InventoryError when the inventory
+    cannot be read to its end or has no rows, UsageError when the spool cannot be written.
+    """
+    piped = files[0]
+    if not isinstance(piped, _Piped):
+        return came
+    spool = installed("sources", "spooled")
+
+    def write(file: BinaryIO) -> None:
+        rows = 0
+        if came.files == (piped,):
+            rows = spool.write(came.sources[0], file, piped.origin)
+        else:
+            with zipfile.ZipFile(file, "w") as archive:
+                for name, source in zip(came.names, came.sources, strict=True):
+                    with archive.open(name.removeprefix(f"{piped.name}!"), "w", force_zip64=True) as member:
+                        rows += spool.write(source, member, piped.origin)
+        if not rows:
+            raise InventoryError(f"{piped.name}: has a header but no rows; nothing to import")
+
+    return open_inventory([_written(folder.absolute() / _SPOOL, write)], settings)
+
+
+def _written(path: Path, write: Callable[[BinaryIO], None]) -> str:
+    """Write a file, whole or not at all, for its owner alone; give its name."""
+    new = path.with_name(f".{path.name}.new")
+    with _room_in(path):
         new.unlink(missing_ok=True)  # what a killed process left
         try:
             with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                found.write(file)
+                write(file)
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(path)
         except BaseException:
             new.unlink(missing_ok=True)
             raise
+    return str(path)
+
+
+@contextmanager
+def _room_in(path: Path) -> Iterator[None]:
+    """Turn an OSError into a UsageError."""
+    try:
+        yield
     except OSError as error:
         raise UsageError(
             f"{path}: cannot be written: {words_of(error)}; make room or check its rights"
         ) from None
-    return str(path)
 
 
 @contextmanager
@@ -211,6 +253,9 @@ def _owned(folder: Path, begun: Callable[[], bool]) -> Iterator[None]:
         try:
             yield
         except BaseException:
+            if not begun():
+                for name in (_SPOOL, _ANSWER):
+                    (folder / name).unlink(missing_ok=True)
             for path in made:
                 with suppress(OSError):  # not empty
                     path.rmdir()

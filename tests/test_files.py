@@ -5,18 +5,20 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import tempfile
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
 from pipeline.errors import InventoryError
 from pipeline.files import GuardedStream, LocalFile, beginning_of, fingerprint_of, seekable
+from pipeline.sealed_file import SealedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 TEXT = b"iccid,apn\n" + b"1,iot\n" * 20_000
 
@@ -79,6 +81,34 @@ def test_a_file_can_be_read_in_any_order_wherever_it_lies(
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_copy_is_nowhere_on_disk_in_clear_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with seekable(Far(pack(TEXT))) as content:
+        assert content.read(9) == b"iccid,apn"
+        links = [link for link in Path("/proc/self/fd").iterdir() if link.exists()]
+        copies = [link.read_bytes() for link in links if str(tmp_path) in str(link.readlink())]
+    assert {len(copy) for copy in copies} == {len(TEXT)}
+    assert not any(b"iot" in copy for copy in copies)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_copy_that_finds_no_room_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "far://in.csv: cannot be copied for a while: {}; make room, or set TMPDIR"
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/null")
+    with pytest.raises(InventoryError) as raised, seekable(Far(TEXT)):
+        pass
+    assert str(raised.value) == words.format("Not a directory")
+
+    monkeypatch.setattr(SealedFile, "write", lambda *_: Path("/dev/full").write_bytes(b"1"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with pytest.raises(InventoryError) as raised, seekable(Far(TEXT)):
+        pass
+    assert str(raised.value) == words.format("No space left on device")
+
+
 def test_a_far_file_that_breaks_off_is_one_line_wherever_that_happens() -> None:
     broken = Far(TEXT, fails_at=50_000)
     for read in (lambda: fingerprint_of((broken,)), lambda: seekable(broken).__enter__()):
@@ -101,4 +131,7 @@ def test_a_fingerprint_is_of_content_and_order_and_not_of_names(tmp_path: Path) 
         (tmp_path / name).write_bytes(content)
     a, b, c = (LocalFile(tmp_path / name) for name in "abc")
     assert fingerprint_of((a, b)) == fingerprint_of((c, b)) == fingerprint_of((Far(b"1"), b))
+    pieces: list[bytes] = []
+    fingerprint_of((a, b), pieces.append)
+    assert pieces == [b"1", b"2"]
     assert len({fingerprint_of(files) for files in ((a,), (a, b), (b, a), (a, a), (a, b, c))}) == 5

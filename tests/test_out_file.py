@@ -478,7 +478,7 @@ def test_an_encrypted_file_is_recognised_and_told_how_to_pipe_in(tmp_path: Path,
     content = beginning + bytes(range(256))
     assert OutSource.recognises(content)
     assert refusal(tmp_path, content).endswith(
-        f"is PGP-encrypted; decrypt it on its way in: gpg -d {tmp_path / 'in.out'} | simlift run - --job JOB"
+        "is PGP-encrypted; decrypt it on its way in: gpg -d FILE | simlift run - --job JOB"
     )
 
 

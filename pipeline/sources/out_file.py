@@ -65,7 +65,7 @@ class OutSource:
         if _PGP.match(beginning_of(file, 64)):
             raise InventoryError(
                 f"{file.name}: is PGP-encrypted; decrypt it on its way in: "
-                f"gpg -d {file.name} | simlift run - --job JOB"
+                "gpg -d FILE | simlift run - --job JOB"
             )
         walk = Walk(file.name, row_bytes=row_bytes)
         with ByteStream(file, settings.encoding) as stream:

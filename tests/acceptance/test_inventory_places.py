@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
+import gzip
 import os
+import resource
 import signal
 import sqlite3
+import sys
+import termios
 import zipfile
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import inventories
+import pyarrow as pa
 from books import compare
 from waiting import until
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from workbooks import workbook
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from program import Ended, Process, Program
     from vendors import Vendor
@@ -36,6 +45,26 @@ def pouring(simlift: Program, *arguments: str | Path) -> tuple[Process, int]:
         return simlift.start(*arguments, stdin=mouth), tap
     finally:
         os.close(mouth)
+
+
+def pour(tap: int, content: bytes) -> None:
+    """Write into a command's standard input, and wait until all of it is taken in."""
+    os.write(tap, content)
+    left = bytearray(4)
+
+    def waiting() -> int:
+        fcntl.ioctl(tap, termios.FIONREAD, left)
+        return int.from_bytes(left, sys.byteorder)
+
+    until(waiting, lambda count: not count, "the pipe is drained")
+
+
+def archive_of(*names: str, folder: Path) -> Path:
+    """Pack files of a folder."""
+    with zipfile.ZipFile(folder / "in.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.write(folder / name, name)
+    return folder / "in.zip"
 
 
 def delivery(simlift: Program, count: int, first: int = 1, name: str = "delivery.csv") -> Path:
@@ -61,8 +90,7 @@ def test_what_is_piped_in_is_imported_and_kept_for_its_owner_alone(
     ended = piped(simlift, inventory, "run", "-", "--job", simlift.job(vendor.url), "--run-id", "piped")
     assert ended.code == 0, ended.err
     assert compare(simlift, "piped", vendor, keys(50)) == {"succeeded": 50}
-    kept = simlift.runs / "piped" / "inventory"
-    assert kept.read_bytes() == inventory.read_bytes()
+    kept = simlift.runs / "piped" / "inventory.spooled"
     assert (kept.stat().st_mode & 0o777, kept.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     assert simlift.summary("piped")["inventory"] == [str(kept)]
 
@@ -90,12 +118,13 @@ def test_a_repeated_pipe_only_reports_and_another_one_is_refused(
     inventory, other = delivery(simlift, 5), delivery(simlift, 5, 6, "other.csv")
     first = piped(simlift, inventory, *command)
     requests = vendor.requests
+    kept = (simlift.runs / "piped" / "inventory.spooled").read_bytes()
     again = piped(simlift, inventory, *command)
     assert (again.code, again.out) == (first.code, first.out)
     assert refused(piped(simlift, other, *command), "run piped belongs to another inventory: -")
     assert refused(simlift(*command, warm=False), "belongs to another inventory")
     assert vendor.requests == requests
-    assert (simlift.runs / "piped" / "inventory").read_bytes() == inventory.read_bytes()
+    assert (simlift.runs / "piped" / "inventory.spooled").read_bytes() == kept
 
 
 def test_a_run_killed_while_it_takes_in_a_pipe_begins_anew(
@@ -105,17 +134,12 @@ def test_a_run_killed_while_it_takes_in_a_pipe_begins_anew(
     inventory = delivery(simlift, 400)
     command = ("run", "-", "--job", simlift.job(vendor.url), "--run-id", "piped")
     process, tap = pouring(simlift, *command)
-    with os.fdopen(tap, "wb") as pipe:
-        pipe.write(inventory.read_bytes()[:30_000])
-        pipe.flush()
-        folder = simlift.runs / "piped"
-        until(
-            lambda: [*folder.glob(".*")],
-            lambda found: any(p.stat().st_size for p in found),
-            "the first bytes",
-        )
+    folder = simlift.runs / "piped"
+    with os.fdopen(tap, "wb"):
+        pour(tap, inventory.read_bytes()[:30_000])
         process.kill()
-    assert not (folder / "inventory").exists()
+    assert [*folder.iterdir()] == []
+    (folder / ".inventory.spooled.new").write_bytes(b"what was written down when it was killed later")
     assert refused(simlift("resume", "piped"), "no run 'piped'")
     assert piped(simlift, inventory, *command).code == 0
     assert compare(simlift, "piped", vendor, keys(400)) == {"succeeded": 400}
@@ -130,10 +154,9 @@ def test_a_run_begins_once_however_many_begin_it(
     command = ("run", "-", "--job", simlift.job(vendor.url), "--run-id", "piped")
     process, tap = pouring(simlift, *command)
     with os.fdopen(tap, "wb") as pipe:
-        folder = simlift.runs / "piped"
-        until(lambda: [*folder.glob(".*")], bool, "the first one's beginning")
+        pour(tap, inventory.read_bytes()[:100])
         second = piped(simlift, delivery(simlift, 9, name="other.csv"), *command)
-        pipe.write(inventory.read_bytes())
+        pipe.write(inventory.read_bytes()[100:])
     assert refused(second, "is being begun by another process")
     assert process.end().code == 0
     assert compare(simlift, "piped", vendor, keys(20)) == {"succeeded": 20}
@@ -142,7 +165,7 @@ def test_a_run_begins_once_however_many_begin_it(
 def test_an_interrupted_pipe_leaves_nothing_behind(simlift: Program) -> None:
     process, tap = pouring(simlift, "run", "-", "--job", simlift.job(NOBODY_URL), "--run-id", "piped")
     with os.fdopen(tap, "wb"):
-        until(lambda: [*(simlift.runs / "piped").glob(".*")], bool, "the beginning")
+        pour(tap, b"iccid")
         process.signal(signal.SIGTERM)
         assert process.end().code == 143
     assert not simlift.runs.exists()
@@ -151,9 +174,126 @@ def test_an_interrupted_pipe_leaves_nothing_behind(simlift: Program) -> None:
 def test_a_hopeless_pipe_leaves_nothing_behind(simlift: Program) -> None:
     (simlift.folder / "junk").write_bytes(bytes(range(256)) * 9)
     ended = piped(simlift, simlift.folder / "junk", "run", "-", "--job", simlift.job(NOBODY_URL))
-    assert refused(ended, "is not a text table")
-    assert refused(simlift("run", "-", "--job", "job.toml", warm=False), "is empty")
+    assert refused(ended, "standard input: is not a text table")
+    assert refused(simlift("run", "-", "--job", "job.toml", warm=False), "standard input: is empty")
+    bare = delivery(simlift, 0)
+    ended = piped(simlift, bare, "run", "-", "--job", "job.toml")
+    assert refused(ended, "standard input: has a header but no rows; nothing to import")
     assert not simlift.runs.exists()
+
+
+def test_a_pipe_that_is_cut_off_is_refused_as_a_whole(simlift: Program, quiet_vendor: Vendor) -> None:
+    packed = gzip.compress(delivery(simlift, 5000).read_bytes())
+    (simlift.folder / "cut.gz").write_bytes(packed[:-20])
+    requests = quiet_vendor.requests
+    job = simlift.job(quiet_vendor.url)
+    ended = piped(simlift, simlift.folder / "cut.gz", "run", "-", "--job", job)
+    assert refused(ended, "standard input: the gzip data is cut off at byte")
+    assert not simlift.runs.exists()
+    assert quiet_vendor.requests == requests
+
+
+def test_a_pipe_for_which_the_disk_has_no_room_leaves_nothing_behind(simlift: Program) -> None:
+    with delivery(simlift, 400).open("rb") as pipe:
+        job = simlift.job(NOBODY_URL)
+        ended = simlift("run", "-", "--job", job, "--run-id", "piped", stdin=pipe, before=small_disk)
+    assert refused(ended, f"{simlift.runs}/piped: cannot be written: File too large; make room"), ended
+    assert not simlift.runs.exists()
+
+
+def small_disk() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+def test_a_quantity_that_is_wrong_in_a_pipe_is_told_before_a_run_begins(simlift: Program) -> None:
+    content = simlift.folder / "content"
+    row = " ".join(inventories.row(1)).replace("LPA:", "")
+    content.write_text(f"Quantity: 2\nvar_out: {'/'.join(inventories.HEADER)}\n{row}\n", "utf-8")
+    job = simlift.job(NOBODY_URL, rest='[input]\nformat = "out"\n')
+    ended = piped(simlift, content, "run", "-", "--job", job)
+    assert refused(ended, "standard input: batch 1 says Quantity 2 and has 1 row"), ended
+    assert not simlift.runs.exists()
+
+
+def test_an_archive_is_piped_in_and_resumed_member_by_member(
+    simlift: Program, start_vendor: Callable[..., Vendor]
+) -> None:
+    vendor = start_vendor()
+    port = vendor.port
+    vendor.kill()
+    for name, first in (("b.csv", 31), ("a.csv", 1)):
+        inventories.write(simlift.folder / name, [*inventories.rows(30, first), ("1", "2")])
+    archive = archive_of("b.csv", "a.csv", folder=simlift.folder)
+    command = ("run", "-", "--job", simlift.job(vendor.url), "--run-id", "zipped")
+    assert piped(simlift, archive, *command).code == 3
+    names = [f"{simlift.runs}/zipped/inventory.spooled!{name}" for name in ("a.csv", "b.csv")]
+    assert simlift.summary("zipped")["inventory"] == names
+    vendor = start_vendor(port=port)
+    assert piped(simlift, archive, *command).code == 1
+    assert simlift.summary("zipped")["counts"]["succeeded"] == vendor.held == 60
+    reason = ": has 2 cells where the header has 6"
+    assert reasons(simlift, "zipped") == [("31", f"a.csv:31{reason}"), ("62", f"b.csv:31{reason}")]
+    assert simlift("resume", "zipped").code == 1
+
+
+def test_what_is_piped_in_as_a_workbook_fails_as_one_and_is_known_again_when_it_is_mended(
+    simlift: Program, start_vendor: Callable[..., Vendor]
+) -> None:
+    vendor = start_vendor()
+    job = simlift.job(vendor.url, rest='[input]\nformat = "xlsx"\n')
+    lines: list[list[Any]] = [list(inventories.HEADER), *(list(row) for row in inventories.rows(4))]
+    lines[2][5], lines[3][0] = "", int(lines[3][0])
+    content = simlift.folder / "content"
+    content.write_bytes(workbook(("Profiles", lines)))
+    assert piped(simlift, content, "run", "-", "--job", job, "--run-id", "first").code == 1
+    assert reasons(simlift, "first") == [("2", "row 2"), ("3", "row 3")]
+    assert "number" in simlift.outcomes("first")[2]["reason"]
+    assert (simlift.runs / "first" / "failures.xlsx").exists()
+
+    failures = (simlift.runs / "first" / "failures.csv").read_text("utf-8")
+    mended = failures.replace(",,rejected", ",iot,rejected")
+    content.write_text(mended, "utf-8")
+    job = simlift.job(vendor.url)
+    ended = piped(simlift, content, "run", "-", "--job", job, "--run-id", "second")
+    assert "  corrects run first\n" in ended.out
+
+
+def test_a_run_that_an_older_simlift_began_with_a_pipe_goes_on(
+    simlift: Program, start_vendor: Callable[..., Vendor]
+) -> None:
+    vendor = start_vendor()
+    port = vendor.port
+    vendor.kill()
+    inventory = delivery(simlift, 30)
+    kept = simlift.runs / "old" / "inventory"
+    kept.parent.mkdir(0o700, parents=True)
+    kept.write_bytes(inventory.read_bytes())
+    job = simlift.job(vendor.url)
+    assert simlift("run", kept, "--job", job, "--run-id", "old").code == 3
+    assert simlift.summary("old")["inventory"] == [str(kept)], "as it was written down then"
+    command = ("run", "-", "--job", job, "--run-id", "old")
+    assert refused(piped(simlift, delivery(simlift, 9, name="other.csv"), *command), "another inventory")
+    assert piped(simlift, inventory, *command).code == 3
+    vendor = start_vendor(port=port)
+    assert simlift("resume", "old").code == 0
+    assert compare(simlift, "old", vendor, keys(30)) == {"succeeded": 30}
+
+
+def test_a_damaged_spool_is_told_in_one_line(simlift: Program) -> None:
+    inventory = delivery(simlift, 30)
+    job = simlift.job(NOBODY_URL)
+    assert piped(simlift, inventory, "run", "-", "--job", job, "--run-id", "piped").code == 3
+    kept = simlift.runs / "piped" / "inventory.spooled"
+    whole = kept.read_bytes()
+    for content, words in (
+        (whole[:-1], "run piped belongs to another inventory"),
+        (whole[:30], f"{kept}: is no sound spool: it is cut off"),
+        (None, f"{kept}: no such file"),
+    ):
+        kept.unlink()
+        if content is not None:
+            kept.write_bytes(content)
+        assert refused(simlift("resume", "piped"), words)
 
 
 def test_a_terminal_is_no_inventory(simlift: Program) -> None:
@@ -228,9 +368,11 @@ def test_an_archive_is_imported_and_resumed_member_by_member(
     vendor = start_vendor()
     port = vendor.port
     vendor.kill()
-    with zipfile.ZipFile(simlift.folder / "in.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, first in (("b.csv", 31), ("a.csv", 1)):
-            archive.write(delivery(simlift, 30, first), name)
+    for name, first in (("b.csv", 31), ("a.csv", 1)):
+        delivery(simlift, 30, first, name)
+    archive_of("b.csv", "a.csv", folder=simlift.folder)
+    for name in ("a.csv", "b.csv"):
+        (simlift.folder / name).unlink()
     job = simlift.job(vendor.url)
     assert simlift("run", "in.zip", "--job", job, "--run-id", "zipped").code == 3
     names = [f"{simlift.folder}/in.zip!{name}" for name in ("a.csv", "b.csv")]
@@ -279,6 +421,9 @@ def test_a_run_keeps_to_what_the_database_first_answered(
     assert simlift("resume", "asked").code == 0
     found = b"".join(path.read_bytes() for path in kept.parent.iterdir())
     assert b"5EC2E7K1" not in found
+    with pa.ipc.open_file(kept) as answer:
+        assert answer.schema.names == list(inventories.HEADER)
+        assert "5EC2E7K1" not in repr(answer.read_all().to_pylist())
 
     other = database(simlift.folder / "other.db", inventories.rows(30))
     assert refused(simlift("run", other, *command[2:]), "belongs to another inventory")

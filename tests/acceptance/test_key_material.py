@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import json
+import os
 import sqlite3
+import stat
+import sys
+import zipfile
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import inventories
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from books import compare
 from waiting import until
 
+from pipeline.inventory import open_inventory
 from pipeline.ledgers.packing import unpack_keys
+from pipeline.settings import Input
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from workbooks import workbook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
-    from program import Ended, Program
+    from program import Ended, Process, Program
     from vendors import Vendor
 
 MARK = "5EC2E7"  # in every key, PIN and code, over and over
@@ -43,8 +58,14 @@ def cells(number: int) -> list[str]:
     return [(named | keys)[name.lower()] for name in COLUMNS]
 
 
-def delivery(path: Path, lines: Iterable[str | bytes], *, quantity: int, end: bytes = b"") -> Path:
-    """Write an OUT file whose header holds keys as well."""
+def delivery(path: Path, lines: Iterable[str | bytes], *, quantity: int) -> Path:
+    """Write an OUT file."""
+    path.write_bytes(written(lines, quantity=quantity))
+    return path
+
+
+def written(lines: Iterable[str | bytes], *, quantity: int) -> bytes:
+    """Give an OUT file whose header holds keys as well."""
     header = (
         "*HEADER DESCRIPTION",
         "*" * 39,
@@ -59,22 +80,31 @@ def delivery(path: Path, lines: Iterable[str | bytes], *, quantity: int, end: by
         f"var_out: {NAMES}",
     )
     whole = [line if isinstance(line, bytes) else line.encode() for line in (*header, *lines)]
-    path.write_bytes(b"\n".join(whole) + b"\n" + end)
-    assert MARK.encode() in path.read_bytes()
-    return path
+    return b"\n".join(whole) + b"\n"
 
 
 def rows(count: int, parted_by: str = " ") -> list[str]:
     return [parted_by.join(cells(number)) for number in range(1, count + 1)]
 
 
-def assert_no_key(simlift: Program, *ended: Ended, inventory: Path) -> None:
+def unpacked(spool: Path) -> str:
+    """Give all that a compressed spool holds."""
+    sources = open_inventory([str(spool)], Input()).sources
+    chunks = [chunk for source in sources for chunk in source.chunks()]
+    assert chunks
+    beside = [(source.header, source.findings, vars(source)) for source in sources]
+    return repr([beside, chunks, [chunk.rows.to_pylist() for chunk in chunks]])
+
+
+def assert_no_key(simlift: Program, *ended: Ended, inventory: Path | None = None) -> None:
     """Search all that was said and all files of the test but the inventory, the ledger's log among them."""
     for end in ended:
         assert MARK not in (end.out + end.err).upper()
     files = [path for path in simlift.folder.rglob("*") if path.is_file() and path != inventory]
     for path in files:
         assert MARK.encode() not in path.read_bytes().upper(), f"a key stands in {path}"
+        if path.suffix == ".spooled":
+            assert MARK not in unpacked(path).upper(), f"a key stands in {path}"
     for path in files:
         if path.name == "ledger.sqlite":
             with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as ledger:
@@ -236,3 +266,158 @@ def test_a_file_with_nothing_but_identifiers_and_keys_says_what_the_vendor_needs
     assert "no column for eid" in ended.err
     assert ended.err.endswith('The file has: "ICCID", "IMSI"\n')
     assert_no_key(simlift, ended, inventory=inventory)
+
+
+# ---------------------------------------------------------------- through a pipe
+
+GOOD = 20
+NO_TEXT = "262010\xfc".encode("latin-1")
+
+
+def good(first: int) -> list[list[str]]:
+    return [cells(number) for number in range(first, first + GOOD)]
+
+
+def out(parted_by: str, broken: list[str | bytes]) -> Callable[[int], tuple[bytes, int]]:
+    def write(first: int) -> tuple[bytes, int]:
+        lines = [*(parted_by.join(row) for row in good(first)), *broken]
+        return written(lines, quantity=len(lines)), len(broken)
+
+    return write
+
+
+def as_csv(first: int) -> tuple[bytes, int]:
+    text = io.StringIO()
+    csv.writer(text).writerows([COLUMNS, *good(first), [*cells(101), key(5)], [key(6)]])
+    no_text = ",".join(cells(102)).encode().replace(b"26201", NO_TEXT)
+    return text.getvalue().encode() + no_text + b'\n"' + key(7).encode() + b"\n", 4
+
+
+def as_json(first: int) -> tuple[bytes, int]:
+    objects = [dict(zip(COLUMNS, row, strict=True)) | {"More": {"ki": key(5)}} for row in good(first)]
+    lines = [json.dumps(each) for each in objects]
+    broken = [lines[0][:-20], json.dumps(key(6)), json.dumps([key(7)]), f'{{"ICCID": "1", "KI": "{key(8)}"']
+    return "\n".join([*lines, *broken]).encode(), len(broken)
+
+
+def as_xlsx(first: int) -> tuple[bytes, int]:
+    return workbook(("Profiles", [COLUMNS, *good(first), [*cells(101), None, key(5)]])), 1
+
+
+def table(first: int) -> pa.Table:
+    columns = dict(zip(COLUMNS, zip(*good(first), cells(101), strict=True), strict=True))
+    arrays = {name: pa.array(column) for name, column in columns.items()}
+    imsi = [*(number.encode() for number in columns["IMSI"][:-1]), NO_TEXT]
+    return pa.table(arrays | {"IMSI": pa.array(imsi, pa.binary()).view(pa.string())})
+
+
+def as_arrow(first: int) -> tuple[bytes, int]:
+    packed = io.BytesIO()
+    with pa.ipc.new_file(packed, table(first).schema) as writer:
+        writer.write_table(table(first))
+    return packed.getvalue(), 1
+
+
+def as_parquet(first: int) -> tuple[bytes, int]:
+    packed = io.BytesIO()
+    pq.write_table(table(first), packed, compression="none")
+    return packed.getvalue(), 1
+
+
+def zipped(name: str, write: Callable[[int], tuple[bytes, int]]) -> Callable[[int], tuple[bytes, int]]:
+    def pack(first: int) -> tuple[bytes, int]:
+        content, broken = write(first)
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, content)
+        return packed.getvalue(), broken
+
+    return pack
+
+
+FORMS: dict[str, Callable[[int], tuple[bytes, int]]] = {
+    "out, blank": out(" ", BROKEN),
+    "out, comma": out(",", [",".join(cells(101)[:-1]), key(5), f"{key(6)},{key(7)}"]),
+    "out, blanks": out("   ", BROKEN),
+    "csv": as_csv,
+    "csv.gz": lambda first: (gzip.compress(as_csv(first)[0]), 4),
+    "json lines": as_json,
+    "xlsx": as_xlsx,
+    "zipped xlsx": zipped("batch.xlsx", as_xlsx),
+    "arrow": as_arrow,
+    "parquet": as_parquet,
+    "zipped parquet": zipped("batch.parquet", as_parquet),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_piped_in_leaves_no_key_behind(simlift: Program, quiet_vendor: Vendor, form: str) -> None:
+    content, broken = FORMS[form](1001 + 100 * [*FORMS].index(form))
+    inventory = simlift.folder / "content"
+    inventory.write_bytes(content)
+    (simlift.folder / "scratch").mkdir()
+    job = simlift.job(quiet_vendor.url)
+    ran, checked = (
+        process.end()
+        for process in [
+            piped(simlift, inventory, "run", "-", "--job", job, "--run-id", "piped"),
+            piped(simlift, inventory, "check", "-", "--job", job, "--out", simlift.folder / "checked"),
+        ]
+    )
+    assert (ran.code, checked.code) == (1, 1), (ran, checked)
+    assert f"{GOOD + broken} rows read, {GOOD} would be sent" in checked.out
+    counts = simlift.summary("piped")["counts"]
+    assert (counts["succeeded"], counts["rejected"]) == (GOOD, broken)
+    assert not set(simlift.failures("piped")[0]) & {*KEYS, "Code Retailer", "Code ADM"}
+    more = simlift.together(("resume", "piped"), ("report", "piped"), ("trace", "piped"))
+    assert [*(simlift.folder / "scratch").iterdir()] == []
+    assert_no_key(simlift, ran, checked, *more, inventory=inventory)
+
+
+def piped(simlift: Program, content: Path, *arguments: str | Path) -> Process:
+    environment = {"TMPDIR": str(simlift.folder / "scratch")}
+    with content.open("rb") as pipe:
+        return simlift.start(*arguments, stdin=pipe, environment=environment)
+
+
+def opened_by(process: Process) -> list[bytes]:
+    """Give what is in the files that a process has open, also in those without a name."""
+    found = []
+    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            if stat.S_ISREG(descriptor.stat().st_mode):
+                found.append(descriptor.read_bytes())
+    return found
+
+
+def test_a_piped_run_shows_no_key_on_disk_while_it_runs_nor_after_its_death(
+    simlift: Program, start_vendor: Callable[..., Vendor]
+) -> None:
+    vendor = start_vendor(faults='fault = [{ kind = "hang", commit = true, requests = [3, 4] }]')
+    content = written([*rows(60), *BROKEN], quantity=60 + len(BROKEN))
+    job = simlift.job(vendor.url, batch_items=10, concurrency=2)
+    mouth, tap = os.pipe()
+    process = simlift.start("run", "-", "--job", job, "--run-id", "killed", stdin=mouth)
+    os.close(mouth)
+    with os.fdopen(tap, "wb") as pipe:
+        half = len(content) // 2
+        pipe.write(content[:half])
+        pipe.flush()
+        found = until(
+            lambda: opened_by(process), lambda found: max(map(len, found), default=0) >= half, "the half"
+        )
+        assert not any(MARK.encode() in each.upper() for each in found)
+        assert_no_key(simlift)
+        pipe.write(content[half:])
+    until(lambda: vendor.requests, lambda seen: seen >= 4, "four requests")
+    assert not any(MARK.encode() in each.upper() for each in opened_by(process))
+    process.kill()
+    assert (simlift.runs / "killed" / "inventory.spooled").exists()
+    assert_no_key(simlift)
+
+    ended = simlift("resume", "killed")
+    assert ended.code == 1, ended
+    counts = simlift.summary("killed")["counts"]
+    assert (counts["succeeded"] + counts["confirmed"], counts["rejected"]) == (60, len(BROKEN))
+    assert vendor.held == 60
+    assert_no_key(simlift, ended)
