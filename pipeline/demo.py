@@ -25,14 +25,13 @@ from pipeline.attended import carry_out
 from pipeline.errors import SimliftError, UsageError
 from pipeline.model import Status
 from pipeline.runs import new_run_id, open_ledger, run_folder, start
-from pipeline.sample import write_sample
-from pipeline.sample_fleet import write_fleet
+from pipeline.samples import Expect, write_fleet, write_sample
 from pipeline.settings import job_from, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pipeline.sample import Manifest
+    from pipeline.samples import Manifest
 
 BAD_SHARE, DUPLICATE_SHARE, KNOWN_SHARE = 0.005, 0.003, 0.002
 START_S, STOP_S = 30.0, 10.0
@@ -88,7 +87,8 @@ def run_demo(*, target: str, items: int, seed: int, runs: Path) -> int:
         manifest = _write(scene, inventory, items, seed)
         faults.write_text(f"seed = {seed}\n{scene.faults}", "utf-8")
         say(
-            f"{items:,} rows: {sum(manifest.bad.values()):,} bad, {manifest.duplicates:,} duplicates, "
+            f"{items:,} rows: {manifest.expected[Expect.REJECTED]:,} bad, "
+            f"{manifest.expected[Expect.DUPLICATE]:,} duplicates, "
             f"{len(manifest.known):,} already known to the vendor\n"
         )
         inventory.chmod(0o600)
@@ -106,10 +106,18 @@ def run_demo(*, target: str, items: int, seed: int, runs: Path) -> int:
 
 
 def _write(scene: Scene, inventory: Path, items: int, seed: int) -> Manifest:
-    shares = {"bad_share": BAD_SHARE, "duplicate_share": DUPLICATE_SHARE}
     if scene.sample == "fleet":
-        return write_fleet(inventory, items=items, seed=seed, **shares)
-    return write_sample(inventory, items=items, seed=seed, **shares, known_share=KNOWN_SHARE)
+        return write_fleet(
+            inventory, items=items, seed=seed, bad_share=BAD_SHARE, duplicate_share=DUPLICATE_SHARE
+        )
+    return write_sample(
+        inventory,
+        items=items,
+        seed=seed,
+        bad_share=BAD_SHARE,
+        duplicate_share=DUPLICATE_SHARE,
+        known_share=KNOWN_SHARE,
+    )
 
 
 def _run(scene: Scene, inventory: Path, url: str, runs: Path, name: str) -> tuple[int, int, int]:

@@ -1,28 +1,29 @@
 from __future__ import annotations
 
-import csv
-import gzip
+import json
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pipeline import sample
 from pipeline.errors import UsageError
-from pipeline.sample import HEADER, KINDS, Manifest, write_sample
+from pipeline.samples import Expect, Manifest, profiles, turns, write_fleet, write_sample
+from pipeline.samples.defects import DEFECTS, ODDITIES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FIELDS = ["iccid", "eid", "imei", "ac", "cc", "apn"]
+KINDS = {defect.kind for defect in DEFECTS if not defect.kind.startswith("numeric")}  # CSV has no numbers
 
 
 def lines(path: Path) -> list[bytes]:
-    header, *rows = path.read_bytes().splitlines()
-    assert header.decode() == HEADER == ",".join(FIELDS)
+    header, *rows = path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
+    assert header.decode() == ",".join(FIELDS)
     return rows
 
 
@@ -35,23 +36,39 @@ def luhn_holds(digits: str) -> bool:
     return (sum(map(int, digits[-1::-2])) + sum(d // 10 + d % 10 for d in doubled)) % 10 == 0
 
 
-def is_good(line: bytes) -> bool:
+def is_clean(line: bytes) -> bool:
     """Judge a row on its own, by the rules of the domain."""
     try:
         row = line.decode("utf-8").split(",")
     except UnicodeDecodeError:
         return False
-    patterns = [r"89\d{18}", r"\d{32}", r"\d{15}", r"LPA:1\$.+\$.+", r"(\d{4})?", r"iot\.example"]
-    return len(row) == 6 and all(map(re.fullmatch, patterns, row))
+    patterns = [
+        r"89\d{18}",
+        r"\d{32}",
+        r"\d{15}",
+        r"LPA:1\$smdp\.example\.com\$.+",
+        r"(\d{4})?",
+        r"iot\.example",
+    ]
+    whole = len(row) == 6 and all(map(re.fullmatch, patterns, row))
+    return whole and luhn_holds(row[0]) and int(row[1]) % 97 == 1 and luhn_holds(row[2])
+
+
+def told(manifest: Path) -> list[dict[str, Any]]:
+    """Give the lines of a manifest that tell of rows."""
+    _, *found, _ = map(json.loads, manifest.read_text("utf-8").splitlines())
+    return [line for line in found if line["row"]]
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest, list[dict[str, Any]]]:
     path = tmp_path_factory.mktemp("sample") / "mixed.csv"
-    manifest = write_sample(
-        path, items=70_000, seed=3, bad_share=0.05, duplicate_share=0.02, known_share=0.01
-    )
-    return path, manifest
+    shares = {"bad_share": 0.05, "duplicate_share": 0.02, "odd_share": 0.01, "known_share": 0.01}
+    manifest = write_sample(path, items=70_000, seed=3, manifest=path.with_suffix(".told"), **shares)  # type: ignore[arg-type]
+    return path, manifest, told(path.with_suffix(".told"))
+
+
+Mixed = tuple["Path", Manifest, list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
@@ -92,139 +109,108 @@ def test_a_confirmation_code_stands_exactly_where_the_activation_code_asks_for_o
     assert all(re.fullmatch(r"LPA:1\$smdp\.example\.com\$[0-9A-F]{16}(\$\$1)?", row[3]) for row in clean)
 
 
-def test_the_rows_that_are_not_good_are_the_ones_the_manifest_names(mixed: tuple[Path, Manifest]) -> None:
-    path, manifest = mixed
-    named = sorted(position for positions in manifest.bad_positions.values() for position in positions)
-    assert [position for position, line in enumerate(lines(path), 1) if not is_good(line)] == named
+# What the rows between them show, and what a single one cannot.
+OF_TWO = {"repeated_row", "shared_ac", "repeated_with_other_eid"}
 
 
-def test_the_counts_add_up_to_the_rows_of_the_file(mixed: tuple[Path, Manifest]) -> None:
-    path, manifest = mixed
-    assert len(lines(path)) == manifest.rows == 70_000
-    assert manifest.good + manifest.duplicates + sum(manifest.bad.values()) == manifest.rows
-    assert len({row[0] for row in cells(path) if is_good(",".join(row).encode())}) == manifest.good
+def test_the_rows_that_are_not_clean_are_the_ones_the_manifest_names(mixed: Mixed) -> None:
+    path, _, found = mixed
+    alone = [line["row"] for line in found if line["kind"] not in OF_TWO]
+    assert [position for position, line in enumerate(lines(path), 1) if not is_clean(line)] == alone
 
 
-def test_the_shares_are_met_within_chance(mixed: tuple[Path, Manifest]) -> None:
-    _, manifest = mixed
-    assert sum(manifest.bad.values()) == pytest.approx(3_500, rel=0.1)
-    assert manifest.duplicates == pytest.approx(1_400, rel=0.1)
+def test_the_manifest_counts_what_it_lists(mixed: Mixed) -> None:
+    path, manifest, found = mixed
+    begin, *_, end = map(json.loads, path.with_suffix(".told").read_text("utf-8").splitlines())
+    assert begin["rows"] == manifest.rows == len(lines(path)) == 70_000
+    assert begin["seed"] == 3
+    assert Counter(line["kind"] for line in found) == {
+        kind: count for kind, count in manifest.kinds.items() if kind != "byte_order_mark"
+    }
+    assert end["kinds"] == manifest.kinds
+    gone = Counter(line["expect"] for line in found)
+    assert end["sent"] == manifest.sent == 70_000 - gone["rejected"] - gone["duplicate"]
+
+
+def test_the_shares_are_met_within_chance(mixed: Mixed) -> None:
+    _, manifest, found = mixed
+    harmless = sum(line["expect"] == "harmless" for line in found)
+    repeated = manifest.kinds["repeated_row"] - manifest.kinds["repeated_padded"]
+    assert len(found) - harmless - repeated == pytest.approx(3_500, rel=0.1)
+    assert repeated == pytest.approx(1_400, rel=0.1)
+    assert harmless == pytest.approx(700, rel=0.2)
     assert len(manifest.known) == pytest.approx(650, rel=0.2)
 
 
-def test_a_duplicate_repeats_an_earlier_good_row_to_the_byte(mixed: tuple[Path, Manifest]) -> None:
-    path, manifest = mixed
-    duplicates = set(manifest.duplicate_positions)
-    first_seen: dict[bytes, int] = {}
-    for position, line in enumerate(lines(path), 1):
-        if position in duplicates:
-            assert is_good(line)
-            assert first_seen[line] < position
-        else:
-            first_seen[line] = position
+def test_a_repeated_row_is_an_earlier_clean_one_to_the_byte(mixed: Mixed) -> None:
+    path, _, found = mixed
+    rows, odd = lines(path), {line["row"] for line in found}
+    for line in (line for line in found if line["kind"] == "repeated_row"):
+        assert line["earlier_row"] < line["row"]
+        assert line["earlier_row"] not in odd
+        assert rows[line["row"] - 1] == rows[line["earlier_row"] - 1]
 
 
-def test_late_duplicates_still_repeat_the_earliest_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sample, "_BLOCK_ROWS", 50)
-    monkeypatch.setattr(sample, "_ORIGINS_KEPT", 100)
-    manifest = write_sample(tmp_path / "long.csv", items=3_000, seed=1, bad_share=0, duplicate_share=0.2)
-    rows = lines(tmp_path / "long.csv")
-    late = [position for position in manifest.duplicate_positions if position > 2_500]
-    assert min(rows.index(rows[position - 1]) for position in late) < 500
+def test_late_rows_still_repeat_the_earliest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiles, "_BLOCK_ROWS", 50)
+    monkeypatch.setattr(turns, "_ORIGINS_KEPT", 100)
+    path, manifest = tmp_path / "long.csv", tmp_path / "told"
+    write_sample(path, items=3_000, seed=1, bad_share=0, duplicate_share=0.2, manifest=manifest)
+    late = [line for line in told(manifest) if line["row"] > 2_500]
+    assert min(line["earlier_row"] for line in late) < 500
 
 
-def test_the_known_are_good_rows_of_the_file_named_once(mixed: tuple[Path, Manifest]) -> None:
-    path, manifest = mixed
-    assert set(manifest.known) < {row[0] for row in cells(path) if is_good(",".join(row).encode())}
+def test_the_known_are_good_rows_of_the_file_named_once(mixed: Mixed) -> None:
+    path, manifest, found = mixed
+    odd = {line["row"] for line in found}
+    good = {row[0] for position, row in enumerate(cells(path), 1) if position not in odd}
+    assert set(manifest.known) < good
     assert len(set(manifest.known)) == len(manifest.known)
 
 
-DAMAGE = {
-    "short_iccid": (0, r"89\d{16}"),
-    "letters_in_iccid": (0, r"89\d{12}O\d{5}"),
-    "scientific_iccid": (0, r"8\.93571E\+19"),
-    "short_eid": (1, r"\d{31}"),
-    "scientific_imei": (2, r"3\.\d{5}E\+14"),
-    "missing_apn": (5, r""),
-    "undecodable_byte": (5, r"iot\.ex\xe4mple"),
-}
-
-
-@pytest.mark.parametrize("kind", DAMAGE)
-def test_a_defect_damages_its_one_cell_and_no_other(mixed: tuple[Path, Manifest], kind: str) -> None:
-    path, manifest = mixed
-    column, pattern = DAMAGE[kind]
+@pytest.mark.parametrize("defect", [*DEFECTS, *ODDITIES], ids=lambda defect: defect.kind)
+def test_a_defect_shows_in_its_one_cell_and_no_other(mixed: Mixed, defect: Any) -> None:
+    path, _, found = mixed
     rows = cells(path)
-    assert manifest.bad_positions[kind]
-    for position in manifest.bad_positions[kind]:
-        row = rows[position - 1]
-        assert re.fullmatch(pattern, row[column])
-        assert is_good(",".join([*row[:column], rows[0][column], *row[column + 1 :]]).encode())
+    for line in (line for line in found if line["kind"] == defect.kind and "column" in line):
+        row, column = rows[line["row"] - 1], FIELDS.index(line["column"])
+        if defect.with_earlier:
+            assert line["earlier_row"] < line["row"]
+        else:
+            assert is_clean(",".join([*row[:column], rows[0][column], *row[column + 1 :]]).encode("latin-1"))
 
 
-@pytest.mark.parametrize(("kind", "width"), [("missing_cell", 5), ("extra_cell", 7)])
-def test_a_ragged_row_has_one_cell_too_few_or_too_many(
-    mixed: tuple[Path, Manifest], kind: str, width: int
-) -> None:
-    path, manifest = mixed
-    rows = cells(path)
-    assert {len(rows[position - 1]) for position in manifest.bad_positions[kind]} == {width}
+def test_every_kind_that_a_row_can_have_is_there(mixed: Mixed) -> None:
+    _, manifest, _ = mixed
+    assert set(manifest.kinds) == KINDS | {defect.kind for defect in ODDITIES} | {"byte_order_mark"}
+    single = [manifest.kinds[defect.kind] for defect in DEFECTS if defect.kind in KINDS - {"repeated_row"}]
+    assert max(single) - min(single) <= 0.2 * max(single)
 
 
-def test_an_undecodable_row_is_not_utf_8(mixed: tuple[Path, Manifest]) -> None:
-    path, manifest = mixed
-    rows = lines(path)
-    for position in manifest.bad_positions["undecodable_byte"]:
-        with pytest.raises(UnicodeDecodeError):
-            rows[position - 1].decode("utf-8")
-
-
-def test_a_handful_of_bad_rows_shows_every_kind(tmp_path: Path) -> None:
-    manifest = write_sample(tmp_path / "bad.csv", items=len(KINDS), seed=1, bad_share=1)
-    assert manifest.bad == dict.fromkeys(KINDS, 1)
-    assert manifest.good == 0
-
-
-def test_the_kinds_of_defect_take_turns(mixed: tuple[Path, Manifest]) -> None:
-    _, manifest = mixed
-    assert max(manifest.bad.values()) - min(manifest.bad.values()) <= 1
+def test_a_handful_of_bad_rows_shows_every_kind_that_needs_no_good_one(tmp_path: Path) -> None:
+    alone = {defect.kind for defect in DEFECTS if defect.kind in KINDS and not defect.with_earlier}
+    manifest = write_sample(tmp_path / "bad.csv", items=len(alone), seed=1, bad_share=1)
+    assert manifest.kinds == dict.fromkeys(alone, 1)
 
 
 def test_the_first_row_is_never_a_duplicate(tmp_path: Path) -> None:
-    manifest = write_sample(tmp_path / "same.csv", items=50, seed=1, bad_share=0, duplicate_share=1)
-    assert manifest.duplicate_positions == tuple(range(2, 51))
-    assert len(set(lines(tmp_path / "same.csv"))) == manifest.good == 1
+    path = tmp_path / "same.csv"
+    write_sample(path, items=50, seed=1, bad_share=0, duplicate_share=1, manifest=tmp_path / "told")
+    assert [line["row"] for line in told(tmp_path / "told")] == list(range(2, 51))
+    assert len(set(lines(path))) == 1
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(tmp_path: Path) -> None:
-    for name, seed in (("a.csv.gz", 5), ("b.csv.gz", 5), ("c.csv.gz", 6)):
-        write_sample(tmp_path / name, items=1_000, seed=seed, bad_share=0.1, duplicate_share=0.1)
-    assert (tmp_path / "a.csv.gz").read_bytes()[4:8] == bytes(4)  # no time in the gzip header
-    a, b, c = ((tmp_path / name).read_bytes() for name in ("a.csv.gz", "b.csv.gz", "c.csv.gz"))
-    assert a == b
-    assert a != c
-
-
-def test_a_path_that_ends_in_gz_is_compressed(tmp_path: Path) -> None:
-    for name in ("a.csv", "a.csv.gz"):
-        write_sample(tmp_path / name, items=500, seed=2, bad_share=0.1)
-    assert gzip.decompress((tmp_path / "a.csv.gz").read_bytes()) == (tmp_path / "a.csv").read_bytes()
+def test_what_is_odd_elsewhere_leaves_the_other_rows_as_they_are(tmp_path: Path) -> None:
+    write_sample(tmp_path / "a.csv", items=2_000, seed=4, bad_share=0)
+    write_sample(tmp_path / "b.csv", items=2_000, seed=4, bad_share=0.2, odd_share=0.2)
+    both = list(zip(lines(tmp_path / "a.csv"), lines(tmp_path / "b.csv"), strict=True))
+    assert 1_000 < sum(a == b for a, b in both) < 1_300
 
 
 def test_no_items_give_a_header_alone(tmp_path: Path) -> None:
     manifest = write_sample(tmp_path / "empty.csv", items=0, seed=1, bad_share=0.5)
-    assert (manifest.rows, manifest.good) == (0, 0)
+    assert (manifest.rows, manifest.sent) == (0, 0)
     assert lines(tmp_path / "empty.csv") == []
-
-
-def test_a_clean_sample_is_plain_csv(tmp_path: Path) -> None:
-    write_sample(tmp_path / "clean.csv", items=300, seed=9, bad_share=0)
-    with (tmp_path / "clean.csv").open(newline="", encoding="ascii") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 300
-    assert all(list(row) == FIELDS and None not in row.values() for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -235,16 +221,30 @@ def test_a_clean_sample_is_plain_csv(tmp_path: Path) -> None:
         {"bad_share": float("nan")},
         {"known_share": -0.1},
         {"bad_share": 0.6, "duplicate_share": 0.6},
+        {"bad_share": 0.6, "odd_share": 0.6},
+        {"wrong_quantity": True},
+        {"kind": "xls"},
     ],
 )
-def test_nonsense_is_refused_before_a_file_is_made(tmp_path: Path, wrong: dict[str, float]) -> None:
+def test_nonsense_is_refused_before_a_file_is_made(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="sample: "):
-        write_sample(tmp_path / "none.csv", **{"items": 10, "seed": 1, "bad_share": 0.0} | wrong)  # type: ignore[arg-type]
+        write_sample(tmp_path / "none.csv", **{"items": 10, "seed": 1, "bad_share": 0.0} | wrong)
     assert not (tmp_path / "none.csv").exists()
 
 
+def test_a_manifest_does_not_take_the_place_of_its_inventory(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    with pytest.raises(UsageError, match="both"):
+        write_sample(path, items=1, seed=1, bad_share=0, manifest=path)
+
+
 shares = st.fixed_dictionaries(
-    {"bad_share": st.floats(0, 0.5), "duplicate_share": st.floats(0, 0.5), "known_share": st.floats(0, 1)}
+    {
+        "bad_share": st.floats(0, 0.3),
+        "duplicate_share": st.floats(0, 0.3),
+        "odd_share": st.floats(0, 0.3),
+        "known_share": st.floats(0, 1),
+    }
 )
 
 
@@ -254,20 +254,25 @@ def test_any_sample_is_what_its_manifest_says(
     tmp_path_factory: pytest.TempPathFactory, items: int, seed: int, shares: dict[str, float]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.csv"
-    manifest = write_sample(path, items=items, seed=seed, **shares)
+    manifest = write_sample(path, items=items, seed=seed, manifest=path.with_suffix(".told"), **shares)  # type: ignore[arg-type]
+    found = {line["row"]: line for line in told(path.with_suffix(".told"))}
     rows = lines(path)
-    good = [line for line in rows if is_good(line)]
     assert len(rows) == items
-    assert len(good) == manifest.good + manifest.duplicates
-    assert len(set(good)) == manifest.good
-    assert set(manifest.known) <= {line.decode().split(",")[0] for line in good}
-    assert all(luhn_holds(line[:20].decode()) and int(line[21:53]) % 97 == 1 for line in good)
+    clean = [line for at, line in enumerate(rows, 1) if at not in found]
+    assert all(map(is_clean, clean))
+    assert len(set(clean)) == len(clean)
+    assert manifest.sent == items - sum(
+        line["expect"] in (Expect.REJECTED, Expect.DUPLICATE) for line in found.values()
+    )
+    assert set(manifest.known) <= {line.decode().split(",")[0] for line in clean}
 
 
 def test_memory_does_not_depend_on_the_length(tmp_path: Path) -> None:
     peak = (
-        "import resource, sys, pathlib; from pipeline.sample import write_sample;"
-        "write_sample(pathlib.Path(sys.argv[1]), items=int(sys.argv[2]), seed=1, bad_share=0);"
+        "import resource, sys, pathlib; from pipeline.samples import write_sample;"
+        "path = pathlib.Path(sys.argv[1]);"
+        "told = path.with_suffix('.told');"
+        "write_sample(path, items=int(sys.argv[2]), seed=1, bad_share=0.02, manifest=told);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     small, large = (
@@ -275,3 +280,22 @@ def test_memory_does_not_depend_on_the_length(tmp_path: Path) -> None:
         for items in (70_000, 400_000)
     )
     assert large < small * 1.1
+
+
+# ---------------------------------------------------------------- fleets
+
+
+def test_a_fleet_is_what_its_manifest_says(tmp_path: Path) -> None:
+    path, manifest = tmp_path / "fleet.jsonl", tmp_path / "told"
+    written = write_fleet(path, items=2_000, seed=2, bad_share=0.1, duplicate_share=0.05, manifest=manifest)
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    found = told(manifest)
+    assert len(rows) == written.rows == 2_000
+    assert written.sent == 2_000 - len(found)
+    odd = {line["row"] for line in found}
+    keys = [(row["type"], row["value"]) for at, row in enumerate(rows, 1) if at not in odd]
+    assert len(set(keys)) == written.sent
+    assert {kind for kind, _ in keys} == {"ICCID", "IMSI", "MSISDN"}
+    assert all(luhn_holds(value) for kind, value in keys if kind == "ICCID")
+    for line in (line for line in found if line["expect"] == "duplicate"):
+        assert rows[line["row"] - 1] == rows[line["earlier_row"] - 1]
