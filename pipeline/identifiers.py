@@ -160,7 +160,7 @@ def _digit_pairs(text: NDArray[np.uint8]) -> NDArray[np.uint16]:
 
 _SCIENTIFIC = re.compile(r"[+-]?[0-9]{1,3}(?:[.,][0-9]*)?[Ee][+-]?[0-9]{1,3}")
 _POINT_ZERO = re.compile(r"[0-9]+[.,]0+")
-_ROUNDED = re.compile(r"[0-9]{15}0{1,17}")
+_ROUNDED = re.compile(r"[0-9]{15}0{2,17}")  # one zero alone ends every tenth IMEISV
 
 
 def damage(value: str, check: CheckRule | None = None) -> str | None:

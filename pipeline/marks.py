@@ -6,7 +6,7 @@ One kind of mark for each reason; all of it follows from the target's rules.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -74,14 +74,14 @@ class Marks:
     def __init__(self, target: Target) -> None:
         rules = rules_of(target.rules)
         self._target, self._prints, self._order = target, Fingerprints(), KeyOrder()
-        self._unique = [rule.name for rule in rules if rule.unique]
+        self._unique = [(rule.name, rule.unique.common) for rule in rules if rule.unique]
         self._bare = [bare for rule in rules for bare in _bare_of(rule)]
         self._forms = next((tuple(rule.by_form()) for rule in rules if rule.forms_by is not None), ())
         self.with_key = next((rule.name for rule in rules if rule.one_per_key), "")
         self._met = {bare: [False, False] for bare in self._bare}
         self.kinds = [
             Kind(DUPLICATE, _nothing, claims=True),
-            *(Kind(f"shared_{name}", partial(_shared, name), claims=True) for name in self._unique),
+            *(Kind(f"shared_{name}", partial(_shared, name), claims=True) for name, _ in self._unique),
             *(Kind(TWIN, _twin) for _ in self._bare),
             *(Kind(SAME_SIM, partial(_shows, self._forms, form)) for form in self._forms),
         ]
@@ -96,11 +96,12 @@ class Marks:
         everyone = np.arange(fields.num_rows)
         prints, tags = self._prints(keys, _KEYS), self._tags(fields)
         found = [Mark(next(number), everyone, prints, tags, self._order.new(keys))]
-        for space, name in enumerate(self._unique, start=_FIRST_FIELD):
+        for space, (name, common) in enumerate(self._unique, start=_FIRST_FIELD):
             rows = everyone
             values = fields.column(name)
-            if (blank := pc.equal(values, "")).true_count:
-                rows, values = rows[~np.asarray(blank)], values.filter(pc.invert(blank))
+            nothing = reduce(pc.or_, (pc.ends_with(values, end) for end in common), pc.equal(values, ""))
+            if nothing.true_count:
+                rows, values = rows[~np.asarray(nothing)], values.filter(pc.invert(nothing))
             found.append(_untagged(next(number), rows, self._prints(values, space)))
         for bare in self._bare:
             found += self._twins(next(number), bare, fields)

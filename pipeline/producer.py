@@ -248,7 +248,7 @@ def _structs(rows: pa.RecordBatch, wanted: pa.Int64Array) -> pa.StructArray:
 
 
 def _cells(chunk: Chunk, indices: NDArray[np.int64]) -> Iterator[tuple[str, ...]]:
-    """Give the cells of rows for the record; a number that could pass for an identifier shows that it was one.
+    """Give the cells of rows for the record; a number that could pass for an identifier shows what it was.
 
     Fed in again from a failures file it would be text, and its digits, which nobody vouches for, believed.
     """

@@ -60,7 +60,12 @@ class Identifier:
 
 @dataclass(frozen=True, slots=True)
 class Unique:
-    """Rows of different keys have different values; two that share one are a finding, `shared_<field>`."""
+    """Rows of different keys have different values; two that share one are a finding, `shared_<field>`.
+
+    A value with one of the `common` endings names nothing in particular, and many may share it.
+    """
+
+    common: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,7 @@ class Rule:
     forms_by: FormsBy | None = None
     change: bool = False
     bare_digits: int = 0
-    unique: bool = False
+    unique: Unique | None = None
     one_per_key: bool = False
 
     def by_form(self) -> dict[str, Rule]:
@@ -182,7 +187,7 @@ def _rule_of(name: str, info: FieldInfo) -> Rule:
     one_of = marks.pop(OneOf, None)
     forms_by = marks.pop(FormsBy, None)
     change = marks.pop(Change, None) is not None
-    unique = marks.pop(Unique, None) is not None
+    unique = marks.pop(Unique, None)
     one_per_key = marks.pop(OnePerKey, None) is not None
     if (one_of or forms_by) and (marks or identifier or joined or (one_of and forms_by)):
         raise TypeError(f"{name}: OneOf and FormsBy say all of a field's form, nothing goes with them")

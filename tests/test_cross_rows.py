@@ -28,7 +28,7 @@ Row = tuple[str, ...]
 class Profile(BaseModel):
     iccid: Annotated[str, Field(pattern="^[0-9]{3,4}$"), Identifier(bare_digits=3)]
     eid: Annotated[str, OnePerKey()] = ""
-    ac: Annotated[str, Unique(), Confidential()] = ""
+    ac: Annotated[str, Unique(common=("$",)), Confidential()] = ""
 
 
 class Profiles:
@@ -134,6 +134,11 @@ def test_one_activation_code_on_two_keys_is_a_finding_that_shows_no_code(cut: in
     fates, found = profiles(("100", "", "secret"), ("200", "", "x"), ("300", "", "secret"), cut=cut)
     assert fates == {}
     assert found == [(3, "shared_ac", "row 3 has the ac of row 1, whose key is another one")]
+
+
+def test_a_value_that_names_nothing_in_particular_may_be_shared() -> None:
+    _, found = profiles(("100", "", "1$smdp$"), ("200", "", "1$smdp$"), ("300", "", "1$smdp$X"))
+    assert found == []
 
 
 @cuts

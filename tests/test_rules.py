@@ -129,12 +129,12 @@ def test_misuse_is_refused(fields: dict[str, Any], words: str) -> None:
 def test_what_rows_may_not_share_is_read_from_the_model() -> None:
     fields = rules_of(
         model(
-            ac=(Annotated[str, Unique()], ...),
+            ac=(Annotated[str, Unique(common=("$",))], ...),
             eid=(Annotated[str, OnePerKey()], ...),
             iccid=(Annotated[str, Field(pattern="^[0-9]+$"), Identifier(bare_digits=19)], ...),
         )
     )
-    assert [rule.unique for rule in fields] == [True, False, False]
+    assert [rule.unique for rule in fields] == [Unique(common=("$",)), None, None]
     assert [rule.one_per_key for rule in fields] == [False, True, False]
     assert [rule.bare_digits for rule in fields] == [0, 0, 19]
 

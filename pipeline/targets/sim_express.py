@@ -57,6 +57,8 @@ _KINDS = {
 _CODES = {"000001": FaultKind.LOST, "900001": FaultKind.NOT_CARRIED_OUT}
 _STOP_CODE = re.compile(r"101\d{3}")
 _CLOCK_CODE = "101001"
+#: How an activation code without a matching id ends (SGP.22 §4.1): whatever waits for the EID is meant.
+_NO_MATCHING_ID = ("$", "$$$1")
 _CLOCK_TOLERANCE_S = 300  # well within the 10 minutes that a timestamp is valid
 
 
@@ -102,7 +104,7 @@ class Profile(BaseModel):
             "LPA:1${}${}",
         ),
         Confidential(),
-        Unique(),
+        Unique(common=_NO_MATCHING_ID),
     ]
     cc: Annotated[str, Aliases("confirmationcode"), Confidential()] = ""
     apn: Annotated[str, Field(min_length=1, description="an access point name")]
