@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check format bench soak lock clean
+.PHONY: help demo test check format bench bench-worst bench-growth profile soak lock clean
 SEEDS  ?= 2000
 FIRST  ?= 1
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,8 +31,17 @@ format: $(VENV)/.ready ## lay the code out
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.ready ## throughput and memory beside the usual hand-written importer
-	$(BIN)/python tests/benchmarks/bench.py
+bench: $(VENV)/.ready ## throughput, CPU and memory beside what people would use otherwise; OPTIONS="--quick"
+	$(BIN)/python tests/benchmarks/bench.py $(OPTIONS)
+
+bench-worst: $(VENV)/.ready ## the worst cases: everything refused, lost, tiny ...
+	$(BIN)/python tests/benchmarks/worst_cases.py $(OPTIONS)
+
+bench-growth: $(VENV)/.ready ## 1, 10 and 50 million rows, and a chart of them in docs/
+	$(BIN)/python tests/benchmarks/growth.py $(OPTIONS)
+
+profile: $(VENV)/.ready ## where the time goes: CPU time per row by stage
+	$(BIN)/python tests/benchmarks/where_time_goes.py $(OPTIONS)
 
 soak: $(VENV)/.ready ## SEEDS=N simulated stories from seed FIRST on; a failing one is printed with its replay
 	$(BIN)/python tests/simulation/soak.py --seeds $(SEEDS) --first $(FIRST)

@@ -1,52 +1,64 @@
-"""What the rounds add up to: medians with their spread, the targets beside them, a table and bench.json."""
+"""What the rounds add up to: medians with their spread, and the figures that are asked for beside them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING
-
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from measure import Measured
-    from rich.console import Console
 
-SPEEDUP_AT_LEAST = 8.0
-CHECK_ROWS_PER_S_AT_LEAST = 1_000_000
-MEMORY_GROWTH_AT_MOST = 1.2
-MEMORY_MB_AT_MOST = 350.0
+MILLION = 1_000_000
 
 
 @dataclass(slots=True)
 class Series:
-    """One tool on one inventory, measured once per round until it fails."""
+    """One tool on one inventory, measured once per round until it fails. `rows` is of each round."""
 
     tool: str
-    rows: int
+    note: str = ""
     rounds: list[Measured] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
     failure: str = ""
+    left_out: str = ""
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, measured: Measured, rows: int) -> None:
+        self.rounds.append(measured)
+        self.rows.append(rows)
 
     @property
     def rates_per_s(self) -> list[float]:
-        return [self.rows / measured.wall_s for measured in self.rounds]
+        return [rows / one.wall_s for rows, one in zip(self.rows, self.rounds, strict=True)]
 
     @property
-    def peak_mb(self) -> float:
-        return max(measured.peak_mb for measured in self.rounds)
+    def cpu_s_per_million(self) -> list[float]:
+        return [MILLION * one.cpu_s / rows for rows, one in zip(self.rows, self.rounds, strict=True)]
+
+    @property
+    def peaks_mb(self) -> list[float]:
+        return [one.peak_mb for one in self.rounds]
+
+    def times_as_fast_as(self, other: Series) -> list[float]:
+        """Compare round by round: a slow minute of the machine hits both."""
+        return [ours / theirs for ours, theirs in zip(self.rates_per_s, other.rates_per_s, strict=False)]
 
     def data(self) -> dict[str, Any]:
         return {
             "tool": self.tool,
+            "note": self.note,
             "rows": self.rows,
             "rows_per_s": self.rates_per_s,
-            "wall_s": [measured.wall_s for measured in self.rounds],
-            "cpu_s": [measured.cpu_s for measured in self.rounds],
-            "peak_mb": [measured.peak_mb for measured in self.rounds],
+            "wall_s": [one.wall_s for one in self.rounds],
+            "cpu_s": [one.cpu_s for one in self.rounds],
+            "cpu_s_per_million": self.cpu_s_per_million,
+            "peak_mb": self.peaks_mb,
             "failure": self.failure,
+            "left_out": self.left_out,
+            **self.more,
         }
 
 
@@ -60,41 +72,26 @@ class Target:
     shown: str
     met: bool
 
+    @property
+    def verdict(self) -> str:
+        return "met" if self.met else "missed" if self.figure is not None else ""
+
     def data(self) -> dict[str, Any]:
         return {"name": self.name, "asked": self.asked, "figure": self.figure, "met": self.met}
 
 
-def targets(baseline: Series, run: Series, short_run: Series, check: Series) -> list[Target]:
-    """Hold the figures against what is asked; `check` is judged on the inventory it was given here."""
-    speedups = [ours / theirs for ours, theirs in zip(run.rates_per_s, baseline.rates_per_s, strict=False)]
-    growth = [run.peak_mb / short_run.peak_mb] if run.rounds and short_run.rounds else []
-    return [
-        _at_least("speed of run, in baselines", speedups, SPEEDUP_AT_LEAST, "{:.2f}x"),
-        _at_least("rows/s of check", check.rates_per_s, CHECK_ROWS_PER_S_AT_LEAST, "{:,.0f}"),
-        _at_most(
-            f"peak of run, {run.rows:,} to {short_run.rows:,} rows", growth, MEMORY_GROWTH_AT_MOST, "{:.2f}x"
-        ),
-        _at_most(
-            f"peak of run, {run.rows:,} rows",
-            [run.peak_mb] if run.rounds else [],
-            MEMORY_MB_AT_MOST,
-            "{:.0f} MB",
-        ),
-    ]
+def at_least(name: str, figures: Sequence[float], bound: float, form: str) -> Target:
+    return _target(name, figures, f"at least {form.format(bound)}", form, lambda figure: figure >= bound)
 
 
-def _at_least(name: str, figures: list[float], bound: float, form: str) -> Target:
-    asked = f"at least {form.format(bound)}"
+def at_most(name: str, figures: Sequence[float], bound: float, form: str) -> Target:
+    return _target(name, figures, f"at most {form.format(bound)}", form, lambda figure: figure <= bound)
+
+
+def _target(name: str, figures: Sequence[float], asked: str, form: str, meets: Any) -> Target:
     if not figures:
         return Target(name, asked, None, "not measured", met=False)
-    return Target(name, asked, median(figures), spread(figures, form), met=median(figures) >= bound)
-
-
-def _at_most(name: str, figures: list[float], bound: float, form: str) -> Target:
-    asked = f"at most {form.format(bound)}"
-    if not figures:
-        return Target(name, asked, None, "not measured", met=False)
-    return Target(name, asked, median(figures), spread(figures, form), met=median(figures) <= bound)
+    return Target(name, asked, median(figures), spread(figures, form), met=bool(meets(median(figures))))
 
 
 def spread(figures: Sequence[float], form: str) -> str:
@@ -103,32 +100,3 @@ def spread(figures: Sequence[float], form: str) -> str:
     if len(figures) == 1:
         return middle
     return f"{middle} ({form.format(min(figures))} to {form.format(max(figures))})"
-
-
-def print_figures(console: Console, series: Sequence[Series], judged: Sequence[Target]) -> None:
-    table = Table("tool", title="whole processes, start-up included")
-    for heading in ("rows", "rows/s", "wall s", "cpu s", "cpu us/row", "peak MB"):
-        table.add_column(heading, justify="right")
-    for one in series:
-        if not one.rounds:
-            table.add_row(one.tool, f"{one.rows:,}", "not measured")
-            continue
-        cpu_s = median(measured.cpu_s for measured in one.rounds)
-        table.add_row(
-            one.tool,
-            f"{one.rows:,}",
-            spread(one.rates_per_s, "{:,.0f}"),
-            f"{median(measured.wall_s for measured in one.rounds):.2f}",
-            f"{cpu_s:.2f}",
-            f"{cpu_s / one.rows * 1e6:.2f}",
-            f"{one.peak_mb:.0f}",
-        )
-    console.print(table)
-    for one in series:
-        if one.failure:
-            console.print(f"{one.tool}, {one.rows:,} rows: {one.failure}", markup=False)
-    table = Table("target", "asked", "measured", "", title="targets")
-    for target in judged:
-        word = "met" if target.met else "missed" if target.figure is not None else ""
-        table.add_row(target.name, target.asked, target.shown, word)
-    console.print(table)

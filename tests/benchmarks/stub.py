@@ -1,6 +1,7 @@
-"""The vendor the benchmark runs against: a process that answers a fixed all-succeeded reply for 1,000 items.
+"""The vendor the benchmark runs against: a process of its own that reads a request whole before it answers.
 
-nginx serves it where it is installed, else stub_server.py. Either reads the whole request before it answers.
+For the comparison its reply is fixed: nginx gives it where that is installed, else stub_server.py. The worst
+cases need a vendor that looks at what it was sent: moody_vendor.py.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from replies import BATCH_ITEMS, fixed_replies
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from replies import FixedReply
 
 Kind = Literal["auto", "nginx", "python"]
 
-BATCH_ITEMS = 1_000
 _START_TIMEOUT_S = 10
 
 # `return 200` would answer before the body has arrived, which no vendor does and which breaks keep-alive
@@ -35,7 +39,6 @@ error_log stderr error;
 events {{ worker_connections 1024; }}
 http {{
     access_log off;
-    default_type application/json;
     keepalive_requests 1000000000;
     keepalive_timeout 600s;
     client_max_body_size 64m;
@@ -52,24 +55,30 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{port};
-        location = /v1/profile/importProfileList {{
-            proxy_pass http://reply/reply.json;
+        {asked}
+    }}
+    server {{
+        listen unix:{folder}/reply.sock;
+        root {folder};
+        open_file_cache max=8 inactive=600s;
+        {told}
+    }}
+}}
+"""
+_ASKED = """
+        location = {path} {{
+            proxy_pass http://reply/{file};
             proxy_method GET;
             proxy_pass_request_body off;
             proxy_set_header Content-Length "";
             proxy_set_header Connection "";
             proxy_http_version 1.1;
             proxy_buffers 8 64k;
+            {header}
         }}
-    }}
-    server {{
-        listen unix:{folder}/reply.sock;
-        location / {{
-            root {folder};
-            open_file_cache max=1 inactive=600s;
-        }}
-    }}
-}}
+"""
+_TOLD = """
+        location = /{file} {{ default_type "{content_type}"; }}
 """
 
 
@@ -80,28 +89,38 @@ class Stub:
 
 
 @contextmanager
-def serving(kind: Kind, folder: Path) -> Iterator[Stub]:
-    """Serve from `folder` (existing, private) until the block ends."""
-    folder.joinpath("reply.json").write_text(_reply(), "utf-8")
+def serving(kind: Kind, folder: Path, items: int = BATCH_ITEMS) -> Iterator[Stub]:
+    """Answer every batch with `items` successes until the block ends; `folder` exists and is private."""
+    replies = fixed_replies(items)
     nginx = None if kind == "python" else shutil.which("nginx")
     if nginx is None and kind == "nginx":
         raise SystemExit("bench: nginx is not installed; leave --stub out")
-    with _nginx(nginx, folder) if nginx else _python(folder) as stub:
+    with _nginx(nginx, folder, replies) if nginx else _python(folder, replies) as stub:
         yield stub
 
 
-def _reply() -> str:
-    results = [{"result": "SUCCEED", "reason": None}] * BATCH_ITEMS
-    return json.dumps({"errorCode": "0", "errorMsg": None, "resultList": results}, separators=(",", ":"))
+@contextmanager
+def moody(mood: str) -> Iterator[Stub]:
+    """Run the vendor that looks at what it was sent, until the block ends."""
+    with _announced("moody_vendor.py", mood) as base_url:
+        yield Stub(f"moody_vendor.py {mood}", base_url)
 
 
 @contextmanager
-def _nginx(program: str, folder: Path) -> Iterator[Stub]:
+def _nginx(program: str, folder: Path, replies: Sequence[FixedReply]) -> Iterator[Stub]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    asked = told = ""
+    for number, reply in enumerate(replies):
+        file = f"reply-{number}.json"
+        folder.joinpath(file).write_bytes(reply.body)
+        name, _, value = reply.header.partition(": ")
+        header = f"add_header {name} {value};" if reply.header else ""
+        asked += _ASKED.format(path=reply.path, file=file, header=header)
+        told += _TOLD.format(file=file, content_type=reply.content_type)
     configuration = folder / "nginx.conf"
-    configuration.write_text(_NGINX_CONF.format(folder=folder, port=port), "utf-8")
+    configuration.write_text(_NGINX_CONF.format(folder=folder, port=port, asked=asked, told=told), "utf-8")
     command = [program, "-p", str(folder), "-e", "stderr", "-c", str(configuration)]
     with _running(command) as process:
         _wait_for(port, process)
@@ -109,14 +128,27 @@ def _nginx(program: str, folder: Path) -> Iterator[Stub]:
 
 
 @contextmanager
-def _python(folder: Path) -> Iterator[Stub]:
-    server = Path(__file__).with_name("stub_server.py")
-    with _running([sys.executable, str(server), str(folder / "reply.json")]) as process:
+def _python(folder: Path, replies: Sequence[FixedReply]) -> Iterator[Stub]:
+    described = {}
+    for number, reply in enumerate(replies):
+        file = folder / f"reply-{number}.json"
+        file.write_bytes(reply.body)
+        headers = [f"Content-Type: {reply.content_type}", *filter(None, [reply.header])]
+        described[reply.path] = {"file": str(file), "headers": headers}
+    with _announced("stub_server.py", json.dumps(described)) as base_url:
+        yield Stub("stub_server.py", base_url)
+
+
+@contextmanager
+def _announced(script: str, argument: str) -> Iterator[str]:
+    """Run a server of this folder that prints its port, and give its address."""
+    server = Path(__file__).with_name(script)
+    with _running([sys.executable, str(server), argument]) as process:
         assert process.stdout is not None
         port = process.stdout.readline().strip()
         if not port:
-            raise SystemExit("bench: stub_server.py did not start")
-        yield Stub("stub_server.py", f"http://127.0.0.1:{port}")
+            raise SystemExit(f"bench: {script} did not start")
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
