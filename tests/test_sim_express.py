@@ -18,7 +18,7 @@ from pipeline.reconciler import reconcile
 from pipeline.settings import read_table
 from pipeline.targets.rt_signature import signed_headers
 from pipeline.targets.sim_express import Profile, Settings, SimExpress
-from pipeline.targets.sim_express_reply import _with_equal_results, envelope_of
+from pipeline.targets.sim_express_reply import _DIGITS, _ruling, _with_equal_results, envelope_of
 from pipeline.wire import Response
 
 if TYPE_CHECKING:
@@ -418,6 +418,29 @@ def test_an_entry_that_names_several_items_is_nobodys(reason: str) -> None:
 
 def test_an_entry_with_an_iccid_of_its_own_is_named_by_it() -> None:
     assert reply({"resultList": [{**OKAY, "Iccid": KEYS[2]}]}).answers[0].names == KEYS[2]
+
+
+WORDS = st.sampled_from(
+    [
+        "the iccid",
+        "profile",
+        "is exist",
+        "exists",
+        "not",
+        "server error",
+        "busy",
+        "at most 999",
+        "1,000",
+        ". ",
+        "x",
+    ]
+)
+
+
+@given(st.lists(st.one_of(WORDS, st.from_regex(r"\A[0-9]{1,40}\Z")), max_size=8))
+def test_which_digits_stand_in_a_reason_does_not_matter_for_what_it_means(words: list[str]) -> None:
+    reason = " ".join(words)
+    assert _ruling.__wrapped__(reason) == _ruling.__wrapped__(reason.translate(_DIGITS))
 
 
 def test_a_long_reason_is_cut_and_made_printable() -> None:

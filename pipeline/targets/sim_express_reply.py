@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from pydantic_core import from_json
@@ -34,6 +34,8 @@ _EXISTS = re.compile(
 #: A result list up to the end of its first entry, where that is flat and has no brace in its words.
 _RESULTS = re.compile(rb'"(result(?:list|items))"\s*:\s*\[(\{[^{}]*\}|)', re.IGNORECASE)
 _WORTHWHILE = 10
+_MOST_READ = 2_000  # characters of a reason
+_DIGITS = str.maketrans("123456789", "0" * 9)
 _NAMED = re.compile(r"\biccid\W{0,3}\[([^\]]{0,200})|\biccid\W{0,3}(\d{18,22}\w?)", re.IGNORECASE)
 
 
@@ -151,14 +153,16 @@ def _verdict(result: str, reason: str, words: Words) -> Verdict:
         case "succeed" | "succeeded" | "success":
             return PLAIN_SUCCESS
         case "failed" | "fail" | "failure":
-            ruling, code = _ruling(reason)
+            ruling, code = _ruling(reason[:_MOST_READ].translate(_DIGITS))
             return Verdict(ruling, code, words(reason) or "the vendor gave no reason")
         case _:
             said = f"the result says {words(result)!r}" if result else "the entry has no result"
             return Verdict(Ruling.OPEN, "unknown_result", f"{said}; {words(reason)}".rstrip("; "))
 
 
+@lru_cache(1024)
 def _ruling(reason: str) -> tuple[Ruling, str]:
+    """Read a reason whose digits are all zeros: which they are says nothing, and rows differ in them alone."""
     if _EXISTS.search(reason):
         return Ruling.EXISTS, "exists"
     match kind_of_words(reason):
@@ -222,7 +226,7 @@ class Words:
         """Give the text as one bounded, printable line without the request's secrets."""
         if self._OF_THE_PAGE.fullmatch(text):
             return text
-        line = text[:2000]
+        line = text[:_MOST_READ]
         if not line.isprintable():
             line = "".join(c if c.isprintable() else " " for c in line)
         line = " ".join(line.split())
