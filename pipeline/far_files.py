@@ -11,24 +11,24 @@ import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import InventoryError
 from pipeline.files import GuardedStream, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from urllib.parse import SplitResult
 
 _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
 SECRET_KEY = re.compile(r"(pass|pwd|secret|token|key)\w*=", re.IGNORECASE)  #: in an address's query
 _REFERENCE = re.compile(r"env:(?P<variable>[A-Za-z_]\w*)(?::(?P<path>.*))?", re.DOTALL)
 _S3, _GS, _SFTP, _HTTP = ("s3", "s3a"), ("gs", "gcs"), ("sftp", "ssh"), ("http", "https")
-_KNOWN_HOSTS = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
 _BUFFER_BYTES = 4_000_000  # fetched at once: every fetch is a round trip
 _MOST_WORDS = 300
-_SFTP_PORT, _SFTP_BYTES = 22, 32_768  # what any server gives at a time
+_NOT_FOUND = 404
+_CHANGED = "has changed since it was found; start again when nobody writes to it any more"
 _PATIENCE = timedelta(seconds=60)
 
 
@@ -51,13 +51,20 @@ class Place:
 
     def words_of(self, error: Exception) -> str:
         """Give an error's own words on one line, without what is secret in the address."""
-        words = words_of(error)
-        parts = _parts_of(self.url)
+        words, parts = words_of(error).partition(" error_info=")[0], _parts_of(self.url)  # Google's goes on
+        if self.scheme in _HTTP:
+            words = _of_the_web(error, words)
         query = parts.query if self.scheme in _HTTP else ""
         words = words.replace(self.url, self.shown)
         for secret in filter(None, (parts.password, unquote(parts.password or ""), query)):
             words = words.replace(secret, "(hidden)")
         return words[:_MOST_WORDS]
+
+
+def _of_the_web(error: Exception, words: str) -> str:
+    if status := getattr(error, "status", 0):  # the words would hold the address, in some other spelling
+        return f"{status} {getattr(error, 'message', '')}".rstrip()
+    return "its server sends files only as a whole; fetch it yourself" if "range requests" in words else words
 
 
 def place_of(name: str) -> Place | None:
@@ -103,37 +110,54 @@ def is_file_system(scheme: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FarFile:
-    """A file that lies elsewhere."""
+    """A file that lies elsewhere. `mark` tells when it is no longer the one that was found."""
 
     name: str
     bytes_total: int
     place: Place
     system: Any
     path: str
+    mark: tuple[Any, ...]
 
     def open(self) -> BinaryIO:
-        """Open it. Raises InventoryError."""
+        """Open it. Raises InventoryError, also when it is another file by now."""
         try:
+            changed = self.has_changed()
             stream = self.system.open(self.path, "rb")
-            if hasattr(stream, "readv"):
-                stream = _ManyAtOnce(stream, self.bytes_total)
         except Exception as error:  # noqa: BLE001 - every file system has errors of its own
             raise _unreachable(self.place, self.name, error) from None
-        return io.BufferedReader(GuardedStream(stream, self.place.words_of), _BUFFER_BYTES)
+        if changed:
+            raise InventoryError(f"{self.name}: {_CHANGED}")
+        watched = cast("BinaryIO", _Watched(stream, self))
+        return io.BufferedReader(GuardedStream(watched, self.place.words_of), _BUFFER_BYTES)
+
+    def has_changed(self) -> bool:
+        """Ask whether it is still as it was found, so far as its file system can tell."""
+        now = _mark_of(self.system.info(self.path))
+        return any(None not in pair and pair[0] != pair[1] for pair in zip(now, self.mark, strict=True))
 
 
-class _ManyAtOnce:
-    """A file of paramiko's, which would ask for a little and wait, again and again: here it asks at once."""
+def _mark_of(info: Any) -> tuple[Any, ...]:
+    """Give size and time of a file; a listing may know the time more exactly than the file's own entry."""
+    time = info.get("mtime")
+    return info["size"], time and int(time.timestamp())
 
-    def __init__(self, file: Any, size: int) -> None:
-        self._file, self._size = file, size
-        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+class _Watched:
+    """A far file as it is read: at its end it must be whole, and the same as at the beginning."""
+
+    def __init__(self, stream: BinaryIO, file: FarFile) -> None:
+        self._stream, self._file = stream, file
+        self.seek, self.tell, self.close = stream.seek, stream.tell, stream.close
 
     def read(self, size: int) -> bytes:
-        at = self._file.tell()
-        end = min(at + size, self._size)
-        pieces = [(start, min(_SFTP_BYTES, end - start)) for start in range(at, end, _SFTP_BYTES)]
-        return b"".join(self._file.readv(pieces))
+        piece = self._stream.read(size)
+        if not piece and size:
+            if self._file.has_changed():
+                raise OSError(f"it {_CHANGED}")
+            if self._stream.tell() < self._file.bytes_total:
+                raise OSError(f"it should go on to byte {self._file.bytes_total:,}")
+        return piece
 
 
 def find(place: Place, below: Callable[[Iterable[str]], Iterable[str]]) -> Iterator[FarFile]:
@@ -155,19 +179,25 @@ def _files_in(
     system: Any, path: str, place: Place, root: str, below: Callable[[Iterable[str]], Iterable[str]]
 ) -> Iterator[FarFile]:
     def file_of(info: Any) -> FarFile:
-        return FarFile(
-            _name_of(info["name"], path, place, root), info["size"] or 0, place, system, info["name"]
-        )
+        name = _name_of(info["name"], path, place, root)
+        if info.get("mimetype") == "text/html":
+            raise InventoryError(f"{name}: is a web page; name a file, or fetch it as its site wants")
+        if info["type"] != "file":  # left out in silence its files would be missed
+            raise InventoryError(f"{name}: is a link that leads to no file; name what is meant by itself")
+        return FarFile(name, info["size"] or 0, place, system, info["name"], _mark_of(info))
 
     try:
         found = [system.info(path)]
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        cause = error.__cause__
+        if cause and place.scheme in _HTTP and getattr(cause, "status", 0) != _NOT_FOUND:
+            raise cause from None  # whatever happens in the web, fsspec calls it so
         found = list(system.glob(path, detail=True).values()) if re.search(r"[*?[]", path) else []
     for info in found:
-        if info["type"] == "file":
+        if info["type"] != "directory":
             yield file_of(info)
-        elif info["type"] == "directory":
-            # A folder that cannot be listed is an error: its files must not be left out in silence.
+        else:
+            # A folder that cannot be listed is an error, for the same reason.
             inside = system.find(info["name"], detail=True, on_error="raise")
             prefix = info["name"].rstrip("/") + "/"
             by_name = {name.removeprefix(prefix): each for name, each in inside.items()}
@@ -178,6 +208,8 @@ def _name_of(path: str, asked: str, place: Place, root: str) -> str:
     """Name a file so that it is found again by its name, which holds no secret."""
     if path == asked:
         return place.shown
+    if place.variable and place.scheme in _HTTP:
+        raise InventoryError(f"{place.shown}: a pattern cannot be used by reference; name every file")
     return f"env:{place.variable}:{path}" if place.variable else f"{root}{path}"
 
 
@@ -194,7 +226,10 @@ def _system_at(place: Place) -> tuple[Any, str, str]:
             arrow = _s3(bucket) if place.scheme in _S3 else _gs()
             return wrapper(arrow, skip_instance_cache=True), path, f"{place.scheme}://"
         if place.scheme in _SFTP:
-            system, path = _sftp(_parts_of(url)), _parts_of(url).path or "/"
+            system = import_module("pipeline.sftp").connect(_parts_of(url), _PATIENCE.total_seconds())
+            path = (
+                "/" + url.partition("://")[2].partition("/")[2]
+            )  # in it `?` and `#` are letters like others
         else:
             system, path = import_module("fsspec.core").url_to_fs(url, skip_instance_cache=True)
     except ImportError as error:
@@ -217,33 +252,13 @@ def _s3(bucket: str) -> Any:
 
 
 def _gs() -> Any:
-    return import_module("pyarrow.fs").GcsFileSystem(retry_time_limit=_PATIENCE)
-
-
-def _sftp(address: SplitResult) -> Any:
-    """Connect to a host that ssh would believe; by itself paramiko believes any."""
-    paramiko = import_module("paramiko")
-
-    class KnownHosts(paramiko.MissingHostKeyPolicy):  # type: ignore[misc, name-defined]
-        """Believes the hosts in known_hosts."""
-
-        def missing_host_key(self, _client: Any, hostname: str, key: Any) -> None:
-            hosts = paramiko.HostKeys()
-            for name in _KNOWN_HOSTS:
-                if (path := Path(name).expanduser()).is_file():
-                    hosts.load(str(path))
-            if not hosts.check(hostname, key):
-                raise paramiko.SSHException("its host key is not the one in known_hosts; see ssh-keyscan")
-
-    given = {"username": address.username, "password": address.password}
-    return import_module("fsspec.implementations.sftp").SFTPFileSystem(
-        address.hostname,
-        port=address.port or _SFTP_PORT,
-        timeout=_PATIENCE.total_seconds(),
-        host_key_policy=KnownHosts(),
-        skip_instance_cache=True,
-        **{key: unquote(value) for key, value in given.items() if value is not None},
-    )
+    """Make Arrow's file system for Google; it too looks for no endpoint in the environment."""
+    arrow = import_module("pyarrow.fs")
+    if endpoint := os.environ.get("STORAGE_EMULATOR_HOST"):
+        scheme, _, host = endpoint.rpartition("://")
+        where = {"endpoint_override": host.rstrip("/"), "scheme": scheme or "http", "anonymous": True}
+        return arrow.GcsFileSystem(retry_time_limit=_PATIENCE, **where)
+    return arrow.GcsFileSystem(retry_time_limit=_PATIENCE)
 
 
 def _unreachable(place: Place, name: str, error: Exception) -> InventoryError:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePath, PurePosixPath
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from pipeline.archives import members_of
 from pipeline.errors import InventoryError, UsageError
 from pipeline.files import beginning_of, fingerprint_of
-from pipeline.places import files_at
+from pipeline.places import files_at, files_in
 from pipeline.plugins import every
 from pipeline.settings import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pipeline.contracts import Source
     from pipeline.files import InventoryFile
@@ -57,7 +56,9 @@ def open_inventory(names: Sequence[str | InventoryFile], settings: Input) -> Inv
 
     Raises InventoryError, and UsageError for an unknown format.
     """
-    files = tuple(file for name in names for file in _files_of(name))
+    files = tuple(
+        file for name in names for file in (files_at(name) if isinstance(name, str) else files_in(name))
+    )
     kinds = {plugin.name: plugin.loaded for plugin in every("sources") if plugin.loaded is not None}
     if settings.format and settings.format not in kinds:
         raise UsageError(f"[input] format: {nearest(settings.format, sorted(kinds))}")
@@ -69,20 +70,6 @@ def open_inventory(names: Sequence[str | InventoryFile], settings: Input) -> Inv
                 "header, import this one in a run of its own"
             )
     return Inventory(files, sources)
-
-
-def _files_of(name: str | InventoryFile) -> Iterable[InventoryFile]:
-    """Find the files that a name means, or give the ones in a file that is at hand."""
-    if isinstance(name, str):
-        return files_at(name)
-    members = members_of(name, _is_shown)
-    if members == []:
-        raise InventoryError(f"{name.name}: is an archive without files; check what was packed")
-    return [name] if members is None else members
-
-
-def _is_shown(member: str) -> bool:
-    return not any(part.startswith(".") and part != ".." for part in PurePosixPath(member).parts)
 
 
 def _kind_of(file: InventoryFile, settings: Input, kinds: Mapping[str, Any]) -> Any:

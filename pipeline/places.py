@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.files import InventoryFile
 
 _LEDGER = "ledger.sqlite"  # what makes a folder that of a run
+_MANIFEST = ".manifest.jsonl"  # what `sample` writes beside an inventory
 _OF_A_RUN = frozenset({"lock", "log.jsonl", "outcomes.csv", "report.html", "summary.json"})
 
 
@@ -30,15 +31,13 @@ def files_at(name: str) -> Iterator[InventoryFile]:
     """Yield the files that a name means, in a fixed order. Raises InventoryError when there is none.
 
     Of a folder they are all files in it and below, by their paths, without hidden ones and what simlift
-    wrote itself: what is in the folders of runs. A pattern gives what fits it, in the order of the names.
+    wrote itself: what is in the folders of runs, and manifests of samples. A pattern gives what fits it, in
+    the order of the names.
     """
     require_showable(name)
     found = False
     for file in _plain(name):
-        members = archives.members_of(file, lambda member: bool(_chosen([member])))
-        if members == []:
-            raise InventoryError(f"{file.name}: is an archive without files; check what was packed")
-        yield from [file] if members is None else members
+        yield from files_in(file)
         found = True
     if found:
         return
@@ -49,6 +48,14 @@ def files_at(name: str) -> Iterator[InventoryFile]:
             found = found or bool(members)
     if not found:
         _nothing_at(name)
+
+
+def files_in(file: InventoryFile) -> Iterable[InventoryFile]:
+    """Give the files in an archive but hidden ones; what is no archive is one file. Raises InventoryError."""
+    members = archives.members_of(file, lambda member: bool(_chosen([member])))
+    if members == []:
+        raise InventoryError(f"{file.name}: is an archive without files; check what was packed")
+    return [file] if members is None else members
 
 
 def _plain(name: str) -> Iterator[InventoryFile]:
@@ -102,15 +109,17 @@ def _chosen(names: Iterable[str]) -> list[str]:
     """Choose among paths below a folder what can be inventory, in the order of the paths."""
     paths = sorted(((PurePosixPath(name), name) for name in names), key=lambda path: path[0].parts)
     runs = {path.parent for path, _ in paths if path.name == _LEDGER}
-    return [name for path, name in paths if not _is_hidden(path) and not _is_of_a_run(path, runs)]
+    return [name for path, name in paths if not (_is_hidden(path) or _is_ours(path, runs))]
 
 
 def _is_hidden(path: PurePosixPath) -> bool:
     return any(part.startswith(".") and part != ".." for part in path.parts)
 
 
-def _is_of_a_run(path: PurePosixPath, runs: set[PurePosixPath]) -> bool:
-    """Tell what a run wrote; of a run's folder that is named itself, its inventory can be read."""
+def _is_ours(path: PurePosixPath, runs: set[PurePosixPath]) -> bool:
+    """Tell what simlift wrote; of a run's folder that is named itself, its inventory can be read."""
+    if path.name.endswith(_MANIFEST):
+        return True
     if not runs.isdisjoint(path.parents[:-1]):
         return True
     ours = path.name in _OF_A_RUN or path.name.startswith((_LEDGER, "failures."))

@@ -85,6 +85,7 @@ def test_a_folder_is_all_files_in_it_and_below_by_their_paths(tmp_path: Path) ->
 
 def test_what_a_run_wrote_is_no_inventory(tmp_path: Path) -> None:
     lay(tmp_path, "a.csv", "failures.csv", "runs/one/ledger.sqlite", "runs/one/failures.csv", "runs/one/x/y")
+    lay(tmp_path, "a.csv.manifest.jsonl")
     assert names_at(tmp_path, tmp_path) == ["a.csv", "failures.csv"]
     lay(tmp_path / "runs/one", "inventory", "ledger.sqlite-wal", "lock", "failures.xlsx", "outcomes.csv")
     assert names_at(tmp_path / "runs/one", tmp_path / "runs/one") == ["inventory", "x/y"]
@@ -349,6 +350,17 @@ def test_a_file_gone_from_s3_since_it_was_found_is_one_line(s3: Any) -> None:
         file.open()
 
 
+def test_a_file_in_s3_that_changed_since_it_was_found_is_not_opened(s3: Any) -> None:
+    s3.put_object(Bucket="factory", Key="brief.csv", Body=CSV)
+    for name in ("brief.csv", "brie*"):
+        (file,) = files_at(f"s3://factory/{name}")
+        file.open().close()
+        s3.put_object(Bucket="factory", Key="brief.csv", Body=CSV * len(name))
+        with pytest.raises(InventoryError, match=r"^s3://factory/brief.csv: has changed since it was found"):
+            file.open()
+    s3.delete_object(Bucket="factory", Key="brief.csv")
+
+
 def test_a_place_by_reference_is_named_by_the_reference(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DELIVERY", "s3://factory/in/a.csv")
     assert names_at("env:DELIVERY") == ["env:DELIVERY"]
@@ -385,6 +397,7 @@ def test_an_error_of_a_far_place_does_not_repeat_its_secret(monkeypatch: pytest.
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "pipeline.sftp", raising=False)
     monkeypatch.setitem(sys.modules, "paramiko", None)
     assert "pip install 'simlift[sftp]'" in refusal("sftp://host/in.csv")
     monkeypatch.setitem(sys.modules, "adlfs", None)

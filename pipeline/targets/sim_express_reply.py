@@ -162,7 +162,7 @@ def _verdict(result: str, reason: str, words: Words) -> Verdict:
 
 @lru_cache(1024)
 def _ruling(reason: str) -> tuple[Ruling, str]:
-    """Read a reason whose digits are all zeros: which they are says nothing, and rows differ in them alone."""
+    """Read a reason whose digits are all zeros: which they are says nothing; rows differ in them alone."""
     if _EXISTS.search(reason):
         return Ruling.EXISTS, "exists"
     match kind_of_words(reason):
