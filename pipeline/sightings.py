@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.sorted_runs import Entries, Numbers
 
 MOST_POSITIONS = 1 << 32
-_SIEVE_WORDS = (125_000, 12_000_000)  # at first, at most: 1 MB, 96 MB
+_SIEVE_WORDS = (125_000, 5_000_000)  # at first, at most: 1 MB, 40 MB
 _ENTRIES_PER_WORD = 5  # beyond, the sieve grows
 _SIX_BITS, _HALF = np.uint64(63), np.uint64(32)
 _UPPER, _LOWER = np.uint64(0xFFFFFFFF00000000), np.uint64(0xFFFFFFFF)
