@@ -27,7 +27,7 @@ _RAW_SHOWN = 1_000
 
 
 #: What pyarrow raises for damage: besides its own errors, those of the Python types it maps some to.
-DAMAGE = (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, MemoryError)
+DAMAGE = (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, EOFError, MemoryError)
 
 
 def kept_of(name: str, schema: pa.Schema) -> tuple[list[int], tuple[str, ...]]:
