@@ -81,7 +81,7 @@ def check(
     loaded = load_job(job)
     target, _ = open_target(loaded, resolve_secrets=False)
     with in_files(inventory, loaded.input, None) as files:
-        findings = examine(open_inventory(files, loaded.input), loaded, target, out)
+        findings = examine(open_inventory(files, loaded.input, target.rules), loaded, target, out)
     plan = Plan(findings.batches, loaded.limits, isinstance(target, CompletingTarget), within_s)
     if as_json:
         _print_json(findings.data(plan))

@@ -63,6 +63,12 @@ class Wanted:
         """The names of the field's own column."""
         return (self.field, *self.aliases)
 
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """The names of every column that could serve the field, alone or with another one."""
+        pair = (*self.joined.first, *self.joined.second) if self.joined else ()
+        return (*self.names, *pair, *(name for form, names in self.forms for name in (form, *names)))
+
 
 @dataclass(frozen=True, slots=True)
 class FromColumn:
@@ -110,9 +116,13 @@ def is_key_material(name: str) -> bool:
     return any(_KEY_WORD.fullmatch(word) for word in words)
 
 
-def kept_columns(names: Sequence[str]) -> list[int]:
-    """Give the indices of the columns that are kept: neither key material nor what a report of ours added."""
-    return [i for i, name in enumerate(names) if not is_key_material(name) and name not in OUR_COLUMNS]
+def kept_columns(names: Sequence[str], needed: Collection[str] = ()) -> list[int]:
+    """Give the indices of the columns that are kept: neither key material nor what a report of ours added.
+
+    Where the folded names that are `needed` are known, no others are kept.
+    """
+    kept = [i for i, name in enumerate(names) if not is_key_material(name) and name not in OUR_COLUMNS]
+    return [i for i in kept if fold(names[i]) in needed] if needed else kept
 
 
 def is_activation_code(text: str) -> bool:

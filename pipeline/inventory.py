@@ -10,10 +10,13 @@ from pipeline.errors import InventoryError, UsageError
 from pipeline.files import beginning_of, fingerprint_of
 from pipeline.places import files_at, files_in
 from pipeline.plugins import every
+from pipeline.screening import needed_names
 from pipeline.settings import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from pydantic import BaseModel
 
     from pipeline.contracts import Source
     from pipeline.files import InventoryFile
@@ -51,11 +54,16 @@ class Inventory:
         return fingerprint_of(self.files)
 
 
-def open_inventory(names: Sequence[str | InventoryFile], settings: Input) -> Inventory:
+def open_inventory(
+    names: Sequence[str | InventoryFile], settings: Input, rules: type[BaseModel] | None = None
+) -> Inventory:
     """Open the inventory's files: those that names mean, and such as have no name to be found by.
 
-    Raises InventoryError, and UsageError for an unknown format.
+    With the `rules` of its target a source knows which columns are needed. Raises InventoryError, and
+    UsageError for an unknown format.
     """
+    if rules is not None:
+        settings = settings.needing(needed_names(rules, settings))
     files = tuple(
         file for name in names for file in (files_at(name) if isinstance(name, str) else files_in(name))
     )

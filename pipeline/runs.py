@@ -85,7 +85,7 @@ def start(names: Sequence[str], job: Job, runs: Path, run_id: str) -> Import:
     if has_ledger(folder):
         return go_on(folder, names=names, job=job)
     with in_files(names, job.input, folder, lambda: has_ledger(folder)) as files:
-        came = open_inventory(files, job.input)
+        came = open_inventory(files, job.input, target.rules)
         _require_quantities(came, job.input)
         inventory = kept(files, job.input, folder, came)
         portions = produce(inventory, job, target, spill=folder)
@@ -194,7 +194,8 @@ def _as_before(record: RunRecord, names: Sequence[str] | None, job: Job | None) 
     job = job or stored
     given = names or record.inventory
     read_once = once(given, job.input)
-    inventory = open_inventory(record.inventory if read_once else given, job.input)
+    rules = installed("targets", record.target).rules
+    inventory = open_inventory(record.inventory if read_once else given, job.input, rules)
     is_same = read_once is None or read_once.is_of(inventory)
     if not is_same or inventory.fingerprint() != record.fingerprint:
         raise UsageError(

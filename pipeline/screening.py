@@ -20,6 +20,7 @@ from pipeline.headers import (
     FromColumn,
     Wanted,
     find_columns,
+    fold,
     form_columns,
     is_activation_code,
     require_known,
@@ -87,6 +88,12 @@ class Screened:
     rejected: list[Rejected] = field(default_factory=list)
     check_digits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     names: Names | None = None
+
+
+def needed_names(rules: type[BaseModel], settings: Input) -> frozenset[str]:
+    """Give the folded names of all columns that could feed a target with these rules."""
+    names = [name for rule in rules_of(rules) for name in _wanted(rule).all_names]
+    return frozenset(map(fold, [*names, *settings.columns.values()]))
 
 
 class Screen:

@@ -147,6 +147,18 @@ class Input(Table):
     quantity: Literal["reject", "warn"] = "reject"
     query: str = ""
     findings: dict[str, Literal["warn", "reject"]] = Field(default_factory=dict)
+    _needed: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """The column names, folded (see headers.fold), that the target could read; empty: not known."""
+        return self._needed
+
+    def needing(self, names: frozenset[str]) -> Input:
+        """Give these settings for an inventory of which columns of these names are needed."""
+        copy = self.model_copy()
+        copy._needed = names  # noqa: SLF001 - its own
+        return copy
 
 
 class Job(Table):
