@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -14,7 +15,14 @@ import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
 from pipeline.headers import FromColumn, FromDefault, FromPair, quoted
-from pipeline.identifiers import all_digits, damage, luhn_column, mod97_column, normalise_column
+from pipeline.identifiers import (
+    all_digits,
+    damage,
+    has_control_characters,
+    luhn_column,
+    mod97_column,
+    normalise_column,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +41,8 @@ WHITE_SPACE = (
 )
 _CHECKS: Mapping[str, Callable[[pa.StringArray], Any]] = {"luhn": luhn_column, "mod97": mod97_column}
 _HEX_LETTER = re.compile("[A-Fa-f]")
+_WHOLE = "^[0-9]{1,15}$"  # the numbers that every program keeps as they are
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DIGITS_ALONE = re.compile(r"\^\[0-9\]\{(\d+)(?:,(\d+))?\}\$")
 
 
@@ -94,8 +104,14 @@ class ColumnRule:
                 return pa.repeat(pa.scalar(self.constant, pa.string()), rows.num_rows)
 
     def numbers(self, numbers: Mapping[int, pa.BooleanArray]) -> pa.BooleanArray | None:
-        """Say which of its cells are numbers in the file, by what the chunk tells; None: no one asks."""
-        return numbers.get(self._origin.index) if isinstance(self._origin, FromColumn) else None
+        """Say which of its cells are, or are made of, numbers in the file, by what the chunk tells."""
+        match self._origin:
+            case FromColumn(index):
+                return numbers.get(index)
+            case FromPair(first, second, _):
+                found = [numbers[index] for index in (first, second) if index in numbers]
+                return reduce(pc.or_, found) if found else None
+        return None
 
     def judge(self, rows: pa.RecordBatch, numbers: Mapping[int, pa.BooleanArray]) -> Judged:
         """Normalise the column and say which of its cells hold."""
@@ -120,10 +136,11 @@ class ColumnRule:
             yield index, self._number(raw) if number else self._fault(raw, value, well_formed=well_formed)
 
     def judge_cells(self, cells: pa.StringArray, numbers: pa.BooleanArray | None = None) -> Judged:
-        """Judge cells that stand in no row. A number is no identifier, whatever its digits."""
-        if numbers is not None and self.rule.identifier and numbers.true_count:
-            texts = self.judge_cells(pc.if_else(numbers, "", cells))
-            return Judged(texts.values, pc.and_not(texts.good, numbers), texts.checked, numbers)
+        """Judge cells that stand in no row. A number is no identifier and no code, whatever its digits."""
+        lost = self._lost(cells, numbers)
+        if lost is not None:
+            texts = self.judge_cells(pc.if_else(lost, "", cells))
+            return Judged(texts.values, pc.and_not(texts.good, lost), texts.checked, lost)
         if self.rule.identifier or self.rule.one_of:
             well_formed = self._well_formed(cells)
             if well_formed.true_count < len(cells):
@@ -146,6 +163,14 @@ class ColumnRule:
             good = pc.or_(good, blank)
             cells = pc.if_else(blank, pa.scalar(self.rule.default, pa.string()), cells)
         return Judged(cells, good, checked)
+
+    def _lost(self, cells: pa.StringArray, numbers: pa.BooleanArray | None) -> pa.BooleanArray | None:
+        """Say which cells may have lost digits, or zeros before them, as numbers; None where none has."""
+        if numbers is None or not numbers.true_count:
+            return None
+        if not (self.rule.identifier or self.rule.confidential):
+            numbers = pc.and_(numbers, pc.invert(pc.match_substring_regex(cells, _WHOLE)))
+        return numbers if numbers.true_count else None
 
     def _counted(
         self, cells: pa.StringArray, well_formed: pa.BooleanArray, wrong: pa.BooleanArray
@@ -191,6 +216,9 @@ class ColumnRule:
             held = pc.and_(held, pc.greater_equal(pc.utf8_length(cells), rule.min_length))
         if rule.max_length is not None:
             held = pc.and_(held, pc.less_equal(pc.utf8_length(cells), rule.max_length))
+        if not rule.identifier and has_control_characters(cells):
+            # No name, code or label has any: a cell that slipped, or lines that a stray quote joined.
+            held = pc.and_not(held, pc.match_substring_regex(cells, _CONTROL.pattern))
         return held
 
     def _damaged(self, cells: pa.StringArray, wrong: pa.BooleanArray) -> list[str]:
@@ -219,6 +247,8 @@ class ColumnRule:
             kind, words = "check_digit", f"its check digits ({rule.check}) are wrong"
         elif rule.max_length is not None and len(value) > rule.max_length:
             kind, words = "too_long", f"must have at most {rule.max_length} characters, has {len(value)}"
+        elif not rule.identifier and _CONTROL.search(value):
+            kind, words = "format", "holds a line break, a tab or another control character"
         elif rule.identifier and self._is_hex(value):
             kind, words = "hex", "hex letters; this API takes digits only"
         elif rule.pattern is not None or rule.one_of:

@@ -202,6 +202,9 @@ def mask_text(text: str) -> str:
 # ---------------------------------------------------------------- bytes of a column
 
 
+_DELETE = 0x7F
+
+
 def _is_digits(value: str) -> bool:
     return value.isascii() and value.isdigit()
 
@@ -210,6 +213,12 @@ def all_digits(column: pa.StringArray) -> bool:
     """Tell whether a column without nulls holds nothing but digits; blank cells are no matter."""
     values = _values(column)
     return not len(values) or bool(values.min() >= ord("0") and values.max() <= ord("9"))
+
+
+def has_control_characters(column: pa.StringArray) -> bool:
+    """Tell whether a cell of a column without nulls holds a control character of ASCII."""
+    values = _values(column)
+    return bool(len(values)) and bool(values.min() < ord(" ") or (values == _DELETE).any())
 
 
 def _without_nulls(column: pa.StringArray) -> pa.StringArray:

@@ -133,9 +133,11 @@ def test_arrow_and_python_strip_the_same_characters() -> None:
     assert not [c for c in map(chr, range(0x3100)) if c.isspace() and c not in WHITE_SPACE]
 
 
-def test_control_characters_inside_a_value_are_kept() -> None:
-    found = screened(row(apn="a\x00b\x1b[31m"))
-    assert found.fields.column("apn").to_pylist() == ["a\x00b\x1b[31m"]
+@pytest.mark.parametrize("apn", ["a\x00b\x1b[31m", "iot\n8935711001000000006,8904", "a\tb", "a\x7fb"])
+def test_a_control_character_inside_a_value_is_a_cell_that_slipped(apn: str) -> None:
+    found = only_rejected(screened(row(), row(apn=apn)))
+    assert (found.index, found.code) == (1, "apn_format")
+    assert "holds a line break, a tab or another control character" in found.reason
 
 
 def test_a_null_cell_is_a_blank_one() -> None:
@@ -385,6 +387,8 @@ def expected(cells: tuple[str | None, ...], mode: str) -> dict[str, Any] | None:
     try:
         read = Sim.model_validate({name: value for name, value in item.items() if value})
     except ValidationError:
+        return None
+    if any(ord(c) < 0x20 or ord(c) == 0x7F for text in (read.label, read.note or "") for c in text):
         return None
     check = None if mode == "off" else "luhn"
     if damage(read.iccid, check) or (mode == "reject" and not luhn(read.iccid)):
@@ -691,11 +695,31 @@ def test_the_digits_of_a_number_are_counted_nowhere() -> None:
     assert Screen(Profile, HEADER, Input())(rows).check_digits["iccid"] == (1, 0)
 
 
-def test_a_number_in_any_other_column_is_its_text() -> None:
-    rows = with_numbers(chunk(row(cc="4711", apn="7")), _3=[True], _4=[True])
+def test_a_whole_number_in_a_column_of_plain_text_is_its_text() -> None:
+    rows = with_numbers(chunk(row(apn="7")), _4=[True])
     found = Screen(Profile, HEADER, Input())(rows)
     assert found.rejected == []
     assert found.fields.to_pylist() == [GOOD | {"apn": "7"}]
+
+
+@pytest.mark.parametrize("apn", ["1234567890123507000", "0.00000045", "1e+20"])
+def test_a_number_that_may_have_lost_digits_is_damage_in_plain_text_too(apn: str) -> None:
+    found = only_rejected(Screen(Profile, HEADER, Input())(with_numbers(chunk(row(apn=apn)), _4=[True])))
+    assert found.code == "apn_damaged"
+
+
+def test_a_code_that_is_a_number_is_damage_for_its_zeros_may_be_gone() -> None:
+    found = only_rejected(Screen(Profile, HEADER, Input())(with_numbers(chunk(row(cc="123")), _3=[True])))
+    assert found.code == "cc_damaged"
+    assert "123" not in found.reason
+
+
+@pytest.mark.parametrize("column", ["_2", "_3"])
+def test_a_number_in_either_column_of_a_pair_is_damage(column: str) -> None:
+    header = ("iccid", "eid", "smdp", "matchingid", "apn")
+    rows = chunk((GOOD["iccid"], GOOD["eid"], "12", "1234567890123507000", "iot"))
+    found = only_rejected(Screen(Profile, header, Input())(with_numbers(rows, **{column: [True]})))
+    assert found.code == "ac_damaged"
 
 
 def test_a_number_is_told_before_what_else_is_wrong_with_the_cell() -> None:
