@@ -51,7 +51,7 @@ class Member:
         except Exception as error:  # noqa: BLE001 - on damage zipfile raises anything
             raw.close()
             raise InventoryError(
-                f"{self.name}: cannot be unpacked: {words_of(error)}; fetch the archive again"
+                f"{self.name}: cannot be unpacked: {_words_of(error)}; fetch the archive again"
             ) from None
         finally:
             archive.fp = None  # the member reads on; nothing is left to close but `raw`
@@ -85,9 +85,8 @@ def members_of(file: InventoryFile, wanted: Callable[[str], bool]) -> list[Membe
 
 
 def _is_meant(info: zipfile.ZipInfo, wanted: Callable[[str], bool]) -> bool:
-    return (
-        not info.is_dir() and "__MACOSX" not in PurePosixPath(info.filename).parts and wanted(info.filename)
-    )
+    name = info.filename  # which may be empty: `is_dir` stumbles over that
+    return not name.endswith("/") and "__MACOSX" not in PurePosixPath(name).parts and wanted(name)
 
 
 def _contents_of(file: InventoryFile) -> zipfile.ZipFile | None:
@@ -138,3 +137,9 @@ class _InPieces:
 
 def _damage(error: Exception) -> str:
     return f"the archive is damaged there ({words_of(error)})"
+
+
+def _words_of(error: Exception) -> str:
+    """Give the words of an error, but for those that quote the archive's bytes: they may be anything."""
+    words = words_of(error)
+    return "its headers contradict one another" if words.startswith("File name in directory") else words

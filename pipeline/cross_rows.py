@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct
 
 from pipeline.errors import InventoryError
 from pipeline.headers import require_known
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
 _AT_A_TIME = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
+class Fate(Struct, frozen=True, gc=False):
     """A row that is not sent, by its index among the screened rows."""
 
     row: int
@@ -220,13 +220,13 @@ class CrossRows:
 
     def _said(self, kind: Kind, position: int, there: int, theirs: int, ours: int) -> tuple[str, str]:
         """Give the code of a meeting, and words for the operator."""
-        place = self._place(there)
-        code, words = kind.code, f"{self._place(position)} {kind.words(place, theirs, ours)}"
-        if code == DUPLICATE:
-            words = f"{self._place(position)}: the same key stood in {place}"
-            if theirs and ours and theirs != ours:
-                return self._differs, f"{words}, with another {self._marks.with_key}"
-        return code, words
+        here, place = self._place(position), self._place(there)
+        if kind.code != DUPLICATE:
+            return kind.code, f"{here} {kind.words(place, theirs, ours)}"
+        words = f"{here}: the same key stood in {place}"
+        if theirs and ours and theirs != ours:
+            return self._differs, f"{words}, with another {self._marks.with_key}"
+        return DUPLICATE, words
 
     def _drops(self, code: str) -> bool:
         return code in (DUPLICATE, self._differs) or code in self._rejecting

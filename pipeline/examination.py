@@ -30,7 +30,7 @@ def examine(inventory: Inventory, job: Job, target: Target, out: Path | None = N
 
     Raises InventoryError, and UsageError for a folder that cannot be made.
     """
-    findings = Findings(stopping=frozenset(["quantity"] if job.input.quantity == "reject" else []))
+    findings = Findings(stopping=job.input.stopping)
     with Reading(Console(stderr=True), inventory.bytes_total) as show:
         portions = _shown(counted(produce(inventory, job, target), findings), show)
         if out is None:

@@ -27,7 +27,8 @@ PIECE_BYTES = 1_000_000
 #: What compressed files begin with, whatever their name (RFC 1952, RFC 8878, bzip2).
 _CODECS = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bz2"))
 _MOST_AT_ONCE = 4_000_000
-_UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_UNSHOWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_MOST_WORDS = 300
 
 
 class InventoryFile(Protocol):
@@ -235,6 +236,8 @@ def require_showable(name: str) -> None:
 
 
 def words_of(error: Exception) -> str:
-    """Give what went wrong in an exception's own words, on one line."""
+    """Give what went wrong in an exception's own words, on one line; of damage they may quote anything."""
     words = (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
-    return " ".join(words.split())
+    words = " ".join(words[: 2 * _MOST_WORDS].split())
+    words = words if len(words) <= _MOST_WORDS else words[: _MOST_WORDS - 1] + "…"
+    return _UNSHOWABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), words)

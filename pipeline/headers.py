@@ -1,7 +1,7 @@
 """Which column of a file feeds which field, and which columns nobody may keep.
 
 Pure: header names in, an Origin per field out. Names are compared folded (DOMAIN §4): lower case, without
-blanks, "_", "-", a bracketed suffix, a byte order mark and other zero-width characters.
+blanks, "_", "-", "*", a bracketed suffix, a byte order mark and other zero-width characters.
 """
 
 from __future__ import annotations
@@ -17,16 +17,25 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
 _SUFFIX = re.compile(r"(?<=[^(\[])(?:\([^()]*\)|\[[^\[\]]*\])+$")
-_IGNORED = re.compile(r"[\s_\-\u00ad\u200b-\u200f\u2060\ufeff]+")
+_IGNORED = re.compile(r"[\s_*\-\u00ad\u200b-\u200f\u2060\ufeff]+")
 _NO_LETTER_OR_DIGIT = re.compile(r"[^a-z0-9]+")
+# No two ways to read one text as owners: else a long name would take for ever.
+_OWNERS = (
+    "encrypted|enc|e|usim|isim|sim|uicc|ota|code|scp[0-9]*|a[0-9]|authentication|auth|subscriber|master|aes|des|"
+    "isd[rp]?|sd|transport|trans|global|universal|super|milenage|tuak|root|profile|card|shared|private"
+)
 _KEY_MATERIAL = re.compile(
-    r"(?:enc|encrypted|e|usim|isim|sim|uicc|ota|code|scp[0-9]*)*"
-    r"(?:k|ki|opc?|pin|puk|(?:unblock)?chv|adm|transportkeys?|ki[cdk]|kenc|kmac|kdek|psk|msl)"
+    rf"(?:{_OWNERS})*"
+    r"(?:k|ki|opc?|u?pin|u?puk|(?:unblock)?chv|unblock(?:ing)?|adm|keys?|keyset|ki[cdk]|psk|msl|k?enc|k?mac|k?dek"
+    r"|kasme|ktrans(?:port)?|tk|3des|aes|secret)"
     r"[0-9]*(?:(?:code|key|value|hex|enc|encrypted|retailer)+[0-9]*)?"
     # A retailer's unlock code; ACC may be the access class, but an access code as well.
     r"|coderetailer[0-9]*|retailercode[0-9]*|acc[0-9]*"
 )
-_KEY_WORD = re.compile(r"(?:ki|opc|pin|puk|chv|adm|ki[cdk]|kek|dek|psk)[0-9]*")
+_KEY_WORD = re.compile(
+    r"(?:ki|opc|u?pin|u?puk|superpin|chv|adm|ki[cdk]|kek|dek|psk|keys?|keyset|secret)[0-9]*"
+)
+_INNER_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 #: What a failures file of ours has besides the source's own columns.
 OUR_COLUMNS = ("simlift_status", "simlift_code", "simlift_reason", "simlift_raw")
 _DATA = re.compile(r"[0-9]{10}|1\$")
@@ -108,12 +117,17 @@ def is_key_material(name: str) -> bool:
     """Tell whether a column holds Ki, K, OP, OPc, a PIN, PUK, ADM or transport key (DESIGN invariant 8).
 
     Such a column is dropped as the file is read. Errs on the side of dropping ("Enc_Ki", "PIN 1 code",
-    "ADM-2 (hex)", "Universal PIN"), but does not look into words ("Pink", "Admin").
+    "ADM-2 (hex)", "GlobalPIN", whatever is called a key), but does not look into words ("Pink", "Admin",
+    "monkey").
     """
     if _KEY_MATERIAL.fullmatch(_NO_LETTER_OR_DIGIT.sub("", fold(name))):
         return True
-    words = _NO_LETTER_OR_DIGIT.split(_SUFFIX.sub("", name.strip()).lower())
-    return any(_KEY_WORD.fullmatch(word) for word in words)
+    plain = _SUFFIX.sub("", name.strip())
+    for text in (plain, _INNER_WORD.sub(" ", plain)):
+        words = _NO_LETTER_OR_DIGIT.split(text.lower())
+        if words[0] == "k" or any(_KEY_WORD.fullmatch(word) for word in words):
+            return True
+    return False
 
 
 def kept_columns(names: Sequence[str], needed: Collection[str] = ()) -> list[int]:
@@ -224,7 +238,7 @@ def _chosen(header: Sequence[str], field: str, name: str) -> int:
     if not found:
         raise InventoryError(
             f"[input] columns.{field}: no column {quoted(name)} in the file; {_nearest(header, name)}"
-            f"The file has: {_all(header)}"
+            f"The file has: {listed(header)}"
         )
     return _only(header, field, found)
 
@@ -257,7 +271,7 @@ def _by_name(
         return FromDefault(None)
     raise InventoryError(
         f"no column for {want.field} (known names: {_known_names(want)}); name it in [input] columns "
-        f"or give a default in [input] defaults. The file has: {_all(header)}"
+        f"or give a default in [input] defaults. The file has: {listed(header)}"
     )
 
 
@@ -282,7 +296,8 @@ def _known_names(want: Wanted) -> str:
     return f"{names}, or {'/'.join(want.joined.first)} with {'/'.join(want.joined.second)}"
 
 
-def _all(header: Sequence[str]) -> str:
+def listed(header: Sequence[str]) -> str:
+    """Name the columns of a file for a message; what looks like data is never shown."""
     if any(_DATA.search(name) for name in header):
         return "what looks like data in place of column names (not shown); is the header line missing?"
     shown = ", ".join(map(quoted, header[:_COLUMNS_SHOWN]))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InventoryError, UsageError
 from pipeline.files import beginning_of, fingerprint_of
+from pipeline.headers import fold, listed
 from pipeline.places import files_at, files_in
 from pipeline.plugins import every
 from pipeline.screening import needed_names
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Input
 
 _COMPRESSED = (".gz", ".zst", ".bz2")
+_TAR, _TAR_AT = b"ustar", 257  # POSIX.1-1988 ends it with a zero, GNU with a blank
 _FALLBACK = "csv"
 _OURS = "spooled"  # told by its mark, whatever [input] format says of the file that it was made of
 
@@ -71,18 +73,34 @@ def open_inventory(
     if settings.format and settings.format not in kinds:
         raise UsageError(f"[input] format: {nearest(settings.format, sorted(kinds))}")
     sources = tuple(_kind_of(file, settings, kinds)(file, settings) for file in files)
-    for file, source in zip(files, sources, strict=True):
-        if source.header != sources[0].header:
-            raise InventoryError(
-                f"{file.name}: its columns differ from those of {files[0].name}; files of one run share one "
-                "header, import this one in a run of its own"
-            )
+    _require_one_header(files, sources, settings)
     return Inventory(files, sources)
+
+
+def _require_one_header(files: Sequence[InventoryFile], sources: Sequence[Source], settings: Input) -> None:
+    """Raise InventoryError when columns differ, for the file that is no inventory where there is one."""
+    odd = next(
+        (file for file, own in zip(files, sources, strict=True) if own.header != sources[0].header), None
+    )
+    if odd is None:
+        return
+    for file, source in zip(files, sources, strict=True):
+        if settings.needed and settings.needed.isdisjoint(map(fold, source.header)):
+            raise InventoryError(
+                f"{file.name}: has no column that is needed (it has {listed(source.header)}); "
+                "leave it out: name the files or a pattern"
+            )
+    raise InventoryError(
+        f"{odd.name}: its columns differ from those of {files[0].name}; files of one run share one "
+        "header, import this one in a run of its own"
+    )
 
 
 def _kind_of(file: InventoryFile, settings: Input, kinds: Mapping[str, Any]) -> Any:
     """Find the source of a file: as the job says, by what it surely is, by its name's end, else CSV."""
     beginning = beginning_of(file)
+    if beginning[_TAR_AT : _TAR_AT + len(_TAR) + 1] in (_TAR + b"\0", _TAR + b" "):
+        raise InventoryError(f"{file.name}: is a tar archive; unpack it, or pack it as zip")
     if _OURS in kinds and kinds[_OURS].recognises(beginning):
         return kinds[_OURS]
     if settings.format:

@@ -11,6 +11,7 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,8 +95,7 @@ class Chunk:
 # ---------------------------------------------------------------- rows with a word of their own
 
 
-@dataclass(frozen=True, slots=True)
-class Exceptional:
+class Exceptional(Struct, frozen=True, gc=False):
     """A row that is not a plain success, as the ledger keeps it.
 
     `status` is None while the row is still open (to be sent again); `in_doubt` says that an earlier
@@ -181,8 +181,7 @@ class Batch:
         return memoryview(data)[ends[column.offset] : ends[column.offset + len(column)]]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True, gc=False):
     """Something odd about an accepted row that only other rows show: a code, and words for the operator."""
 
     position: int
@@ -222,8 +221,7 @@ class Ruling(StrEnum):
     OPEN = "open"  # no trustworthy word on this item
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True, gc=False):
     """What we conclude for one item, with the vendor's code and words (or ours, where it said nothing)."""
 
     ruling: Ruling
@@ -235,8 +233,7 @@ class Verdict:
 PLAIN_SUCCESS = Verdict(Ruling.SUCCEEDED)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True, gc=False):
     """One entry of a reply. `names` is the key the entry names in its own words, or None.
 
     Targets share one Answer object among equal entries, so a reply of 1,000 plain successes costs one.
@@ -298,8 +295,7 @@ class Verdicts:
 # ---------------------------------------------------------------- retry → worker pool → ledger
 
 
-@dataclass(frozen=True, slots=True)
-class Final:
+class Final(Struct, frozen=True, gc=False):
     """The end of one item's story."""
 
     status: Status

@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import operator
 import os
+import re
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
@@ -24,15 +25,22 @@ if TYPE_CHECKING:
 
 _LEDGER = "ledger.sqlite"  # what makes a folder that of a run
 _MANIFEST = ".manifest.jsonl"  # what `sample` writes beside an inventory
+#: What lies beside inventories and is none: what systems and programs leave there, sums, signatures, files
+#: still on their way, delivery notes.
+_BESIDE = re.compile(
+    r"thumbs\.db|desktop\.ini|~\$.*|.*\.(?:md5|sha1|sha256|sha512|sig|asc|tmp|part|done|pdf)"
+    r"|(?:sha(?:1|256|512)|md5)sums?",
+    re.IGNORECASE | re.DOTALL,
+)
 _OF_A_RUN = frozenset({"lock", "log.jsonl", "outcomes.csv", "report.html", "summary.json"})
 
 
 def files_at(name: str) -> Iterator[InventoryFile]:
     """Yield the files that a name means, in a fixed order. Raises InventoryError when there is none.
 
-    Of a folder they are all files in it and below, by their paths, without hidden ones and what simlift
-    wrote itself: what is in the folders of runs, and manifests of samples. A pattern gives what fits it, in
-    the order of the names.
+    Of a folder they are all files in it and below, by their paths, without hidden ones, what lies beside
+    inventories (sums, signatures, PDFs), and what simlift wrote itself: what is in the folders of runs, and
+    manifests of samples. A pattern gives what fits it, in the order of the names, without what lies beside.
     """
     require_showable(name)
     found = False
@@ -51,7 +59,10 @@ def files_at(name: str) -> Iterator[InventoryFile]:
 
 
 def files_in(file: InventoryFile) -> Iterable[InventoryFile]:
-    """Give the files in an archive but hidden ones; what is no archive is one file. Raises InventoryError."""
+    """Give the files in an archive but those that a folder would leave out; what is no archive is one file.
+
+    Raises InventoryError.
+    """
     members = archives.members_of(file, lambda member: bool(_chosen([member])))
     if members == []:
         raise InventoryError(f"{file.name}: is an archive without files; check what was packed")
@@ -65,8 +76,9 @@ def _plain(name: str) -> Iterator[InventoryFile]:
         yield from _local(name)
     elif far_files.is_file_system(place.scheme):
         for file in far_files.find(place, _chosen):
-            require_showable(file.name)
-            yield file
+            if file.name == place.shown or not _is_beside(file.name):
+                require_showable(file.name)
+                yield file
     else:
         raise InventoryError(
             f"{place.shown}: no files lie at {place.scheme}:// addresses; "
@@ -84,7 +96,7 @@ def _local(name: str) -> Iterator[InventoryFile]:
         require_showable(match)
         if os.path.isdir(match):  # noqa: PTH112 - likewise
             yield from (LocalFile(Path(match) / below) for below in _chosen(_below(match)))
-        else:
+        elif match == path or not _is_beside(match):
             yield LocalFile(Path(match))
 
 
@@ -109,11 +121,17 @@ def _chosen(names: Iterable[str]) -> list[str]:
     """Choose among paths below a folder what can be inventory, in the order of the paths."""
     paths = sorted(((PurePosixPath(name), name) for name in names), key=lambda path: path[0].parts)
     runs = {path.parent for path, _ in paths if path.name == _LEDGER}
-    return [name for path, name in paths if not (_is_hidden(path) or _is_ours(path, runs))]
+    return [
+        name for path, name in paths if not (_is_hidden(path) or _is_beside(name) or _is_ours(path, runs))
+    ]
 
 
 def _is_hidden(path: PurePosixPath) -> bool:
     return any(part.startswith(".") and part != ".." for part in path.parts)
+
+
+def _is_beside(name: str) -> bool:
+    return _BESIDE.fullmatch(PurePosixPath(name).name) is not None
 
 
 def _is_ours(path: PurePosixPath, runs: set[PurePosixPath]) -> bool:

@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 from pyroaring import BitMap
 
 from pipeline.cross_rows import CrossRows, Fate
+from pipeline.errors import InventoryError
+from pipeline.headers import listed
 from pipeline.model import Batch, Exceptional, Portion, Promise, Status
 from pipeline.row_names import RowNames
 from pipeline.screening import Screen
@@ -57,7 +59,7 @@ class Producer:
         self._sources = sources
         self._row_names = row_names or RowNames()
         self._target = target
-        self._screens = [Screen(target.rules, source.header, settings) for source in sources]
+        self._screens = [self._screen(index, source, settings) for index, source in enumerate(sources)]
         self._cross_rows = CrossRows(target, settings, self._row_names, folder=spill)
         self._cutters: dict[OpenRow | None, Cutter] = {}
         self._bounds = (batch_items, batch_bytes - ENVELOPE_BYTES)
@@ -65,6 +67,15 @@ class Producer:
         self._done = resume.done if resume else None
         self._open = resume.open if resume else {}
         self._open_positions = np.fromiter(sorted(self._open), np.int64, len(self._open))
+
+    def _screen(self, index: int, source: Source, settings: Input) -> Screen:
+        try:
+            return Screen(self._target.rules, source.header, settings)
+        except InventoryError as error:
+            file = self._row_names.file(index)
+            left_out: Sequence[str] = getattr(source, "left_out", ())
+            others = f"; and under no known name: {listed(left_out)}" if left_out else ""
+            raise InventoryError(f"{file}: {error}{others}" if file else f"{error}{others}") from None
 
     def portions(self) -> Iterator[Portion]:
         """Yield a portion per chunk, and a last one with what was left over.

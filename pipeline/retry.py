@@ -119,18 +119,19 @@ def _decide_verdicts(
     final: dict[int, Final] = {}
     promised: dict[int, str] = {}
     kinds: dict[Settle, list[int]] = {passing: [], _in_doubt: [], _untouched: []}
+    goes_on = {
+        Ruling.PASSING: passing,
+        Ruling.UNTOUCHED: _untouched,
+        **dict.fromkeys((Ruling.OPEN, Ruling.UNKNOWN, Ruling.PROMISED), _in_doubt),
+    }
+    ends = {ruling: _end(batch, ruling, exists_is_good=exists_is_good) for ruling in Ruling}
     for index, verdict in verdicts.exceptions.items():
-        match verdict.ruling:
-            case Ruling.PROMISED if verdict.ticket:
-                promised[index] = verdict.ticket
-            case Ruling.PASSING:
-                kinds[passing].append(index)
-            case Ruling.OPEN | Ruling.UNKNOWN | Ruling.PROMISED:  # a promise without a ticket says nothing
-                kinds[_in_doubt].append(index)
-            case Ruling.UNTOUCHED:
-                kinds[_untouched].append(index)
-            case _:
-                final[index] = _final(batch, verdict, exists_is_good=exists_is_good)
+        if (settle := goes_on.get(verdict.ruling)) is None:
+            final[index] = Final(ends[verdict.ruling], verdict.code, verdict.reason)
+        elif verdict.ticket and verdict.ruling is Ruling.PROMISED:
+            promised[index] = verdict.ticket
+        else:  # a promise without a ticket says nothing
+            kinds[settle].append(index)
     if len(kinds[_untouched]) == len(batch):  # for whose sake? A batch that does not shrink would never end
         kinds[_in_doubt], kinds[_untouched] = kinds[_untouched], []
     rest = settled(batch, verdicts.exceptions, kinds, policy, chance)
@@ -162,16 +163,16 @@ def settled(
     return Decision(final=final, again=tuple(again))
 
 
-def _final(batch: Batch, verdict: Verdict, *, exists_is_good: bool) -> Final:
-    match verdict.ruling:
+def _end(batch: Batch, ruling: Ruling, *, exists_is_good: bool) -> Status:
+    match ruling:
         case Ruling.SUCCEEDED:
-            return Final(Status.SUCCEEDED, verdict.code, verdict.reason)
+            return Status.SUCCEEDED
         case Ruling.EXISTS if batch.in_doubt:
-            return Final(Status.CONFIRMED, verdict.code, verdict.reason)
+            return Status.CONFIRMED
         case Ruling.EXISTS if exists_is_good:
-            return Final(Status.SUCCEEDED, verdict.code, verdict.reason)
+            return Status.SUCCEEDED
         case _:
-            return Final(Status.REFUSED, verdict.code, verdict.reason)
+            return Status.REFUSED
 
 
 def passing(
@@ -216,7 +217,7 @@ def all_final(indices: Sequence[int], final: Final) -> dict[int, Final]:
 
 
 def _with_words(final: Final, verdict: Verdict) -> Final:
-    return replace(final, code=verdict.code or final.code, reason=verdict.reason or final.reason)
+    return Final(final.status, verdict.code or final.code, verdict.reason or final.reason)
 
 
 def _half(batch: Batch) -> int:

@@ -26,6 +26,10 @@ class RowNames:
         """Count the rows of the files before the one that is read now."""
         return self._starts[-1] if self._starts else 0
 
+    def file(self, index: int) -> str:
+        """Name a file by where it stands among them; "" where the names are not known."""
+        return self._files[index] if self._files else ""
+
     def begin_file(self, rows_before: int) -> None:
         """Note that the next file begins, after so many rows."""
         self._starts.append(rows_before)

@@ -86,7 +86,7 @@ def start(names: Sequence[str], job: Job, runs: Path, run_id: str) -> Import:
         return go_on(folder, names=names, job=job)
     with in_files(names, job.input, folder, lambda: has_ledger(folder)) as files:
         came = open_inventory(files, job.input, target.rules)
-        _require_quantities(came, job.input)
+        _require_whole(came, job.input)
         inventory = kept(files, job.input, folder, came)
         portions = produce(inventory, job, target, spill=folder)
         record = RunRecord(
@@ -127,12 +127,13 @@ def _corrected_run(inventory: Inventory, runs: Path, target: str) -> str:
     return best[2]
 
 
-def _require_quantities(inventory: Inventory, settings: Input) -> None:
-    """Raise InventoryError for a file that holds another number of rows than it says, unless told to warn."""
-    findings = [finding for source in inventory.sources for finding in source.findings]
-    wrong = next((finding for finding in findings if finding.code == "quantity"), None)
-    if wrong and settings.quantity == "reject":
-        raise InventoryError(wrong.words)
+def _require_whole(inventory: Inventory, settings: Input) -> None:
+    """Raise InventoryError for a file of which rows are missing or would not be read."""
+    codes = settings.stopping
+    for source in inventory.sources:
+        for finding in source.findings:
+            if finding.code in codes:
+                raise InventoryError(finding.words)
 
 
 def go_on(folder: Path, *, names: Sequence[str] | None = None, job: Job | None = None) -> Import:

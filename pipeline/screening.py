@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
 
 from pipeline.column_rules import ColumnRule
 from pipeline.errors import UsageError
@@ -42,8 +43,7 @@ if TYPE_CHECKING:
 # ---------------------------------------------------------------- what screening says of a chunk
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Struct, frozen=True, gc=False):
     """A row that failed, by its index in the chunk. `key` is the raw cell of the model's first field."""
 
     index: int

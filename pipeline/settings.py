@@ -143,11 +143,17 @@ class Input(Table):
     defaults: dict[str, str] = Field(default_factory=dict)
     check_digits: dict[str, CheckDigits] = Field(default_factory=dict)
     format: str = ""
+    sheet: str = ""
     encoding: Literal["utf-8", "latin-1"] = "utf-8"
     quantity: Literal["reject", "warn"] = "reject"
     query: str = ""
     findings: dict[str, Literal["warn", "reject"]] = Field(default_factory=dict)
     _needed: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @property
+    def stopping(self) -> frozenset[str]:
+        """The codes of what is odd about a file as a whole that stops a run: rows may be missing."""
+        return frozenset(["other_sheets", *(["quantity"] if self.quantity == "reject" else [])])
 
     @property
     def needed(self) -> frozenset[str]:

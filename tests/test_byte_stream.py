@@ -16,7 +16,8 @@ from hypothesis import example, given, settings, strategies as st
 
 from pipeline.errors import InventoryError
 from pipeline.files import LocalFile
-from pipeline.sources.byte_stream import ByteStream, block_of, has_stray_quotes, read_blocks, row_ends
+from pipeline.sources.byte_stream import ByteStream, block_of, read_blocks
+from pipeline.sources.quoted_rows import UNCLOSED, has_stray_quotes, row_ends, rows_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,9 +51,9 @@ def read_all(path: Path, size: int = 300_000, encoding: str = "utf-8") -> tuple[
 def blocks_of(data: bytes, tmp: Path, *, block_bytes: int, row_bytes: int) -> list[tuple[bytes, str]]:
     (tmp / "in.csv").write_bytes(data)
     with ByteStream(LocalFile(tmp / "in.csv")) as stream:
-        blocks = list(read_blocks(stream, b",", block_bytes=block_bytes, row_bytes=row_bytes))
+        blocks = list(read_blocks(stream, b",", 2, block_bytes=block_bytes, row_bytes=row_bytes))
     assert all(len(block) for block in blocks)
-    return [(block.row(i), block.flaw) for block in blocks for i in range(len(block))]
+    return [(block.row(i), block.flaws.get(i, "")) for block in blocks for i in range(len(block))]
 
 
 @contextlib.contextmanager
@@ -271,26 +272,50 @@ def test_a_stray_quote_is_told_from_one_that_opens() -> None:
     assert not has_stray_quotes(b'"5"" display","x, y"\n"",z\n', b",")
 
 
-def test_lines_of_white_space_are_no_rows_but_those_of_delimiters_are() -> None:
-    text = b"\n  \t\n\t\t\na\tb\n \n"
-    block = block_of(text, row_ends(text, b"\t"), b"\t")
-    assert [block.row(i) for i in range(len(block))] == [b"  \t", b"\t\t", b"a\tb"]
+def test_lines_of_white_space_and_delimiters_are_no_rows() -> None:
+    text = b"\n  \t\n;;\na\tb\n \n; ;\t;\n;;;;;;x;;;;;;;;;\n"
+    block = block_of(text, row_ends(text, b";"), b";")
+    assert [block.row(i) for i in range(len(block))] == [b"a\tb", b";;;;;;x;;;;;;;;;"]
     assert len(block.text) == len(text)
+
+
+QUOTES = st.text(alphabet='aa",,\n\r', max_size=40).map(str.encode)
+
+
+@given(QUOTES, st.integers(1, 4))
+@settings(max_examples=300)
+def test_rows_that_are_believed_end_where_the_rule_ends_them(text: bytes, columns: int) -> None:
+    ends, flaws = rows_in(text, b",", columns)
+    if not flaws:
+        assert ends.tolist() == slow_row_ends(text, ord(","))
+
+
+@given(QUOTES, st.integers(1, 4))
+@example(b'a,"a\na,a\na"\n', 2)
+@settings(max_examples=300)
+def test_no_row_that_is_believed_encloses_another(text: bytes, columns: int) -> None:
+    ends, flaws = rows_in(text + b"\n", b",", columns)
+    begin = 0
+    for end in ends.tolist():
+        if b"\n" in (row := text[begin:end]) and begin not in flaws:
+            within = row.replace(b"\r", b"\n").split(b"\n")[1:-1]
+            assert all(b'"' in line or line.count(b",") < columns - 1 for line in within)
+        begin = end + 1
 
 
 # ---------------------------------------------------------------- blocks
 
 
-ROWS = [b"a,b", b'"x\ny",c', b'5" d,e', b'f,"g""h"', b",", b'"",""']
+ROWS = [b"a,b", b'"x\ny",c', b'5" d,e', b'f,"g""h"', b'"",""']
 
 
-@given(st.lists(st.sampled_from([*ROWS, b"", b"  "]), max_size=12), st.integers(1, 60), st.booleans())
+@given(st.lists(st.sampled_from([*ROWS, b"", b"  ", b" ,"]), max_size=12), st.integers(1, 60), st.booleans())
 @settings(max_examples=150)
 def test_blocks_of_any_size_hold_the_same_rows(lines: list[bytes], size: int, crlf: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
     data = (b"\r\n" if crlf else b"\n").join([b"first,row", *lines])
     with tempfile.TemporaryDirectory() as folder:
         rows = blocks_of(data, Path(folder), block_bytes=size, row_bytes=100)
-    assert rows == [(b"first,row", "")] + [(line, "") for line in lines if line.strip()]
+    assert rows == [(b"first,row", "")] + [(line, "") for line in lines if line.strip(b" ,")]
 
 
 @pytest.mark.parametrize("block_bytes", [7, 50, 5_000])
@@ -299,14 +324,12 @@ def test_an_unclosed_quote_costs_one_line_and_no_more(tmp_path: Path, block_byte
     lines[3] = b'3,"oops'
     rows = blocks_of(b"\n".join(lines), tmp_path, block_bytes=block_bytes, row_bytes=200)
     assert [row for row, _ in rows] == lines
-    assert [(i, flaw) for i, (_, flaw) in enumerate(rows) if flaw] == [(3, "unclosed quote")]
+    assert [(i, flaw) for i, (_, flaw) in enumerate(rows) if flaw] == [(3, UNCLOSED)]
 
 
 def test_a_quote_open_to_the_end_of_the_file_costs_one_line(tmp_path: Path) -> None:
-    rows = blocks_of(b'a,b\nc,"d\ne,f\n\ng,"h', tmp_path, block_bytes=5, row_bytes=100)
-    assert rows == [(b"a,b", ""), (b'c,"d\ne,f\n\ng,"h', "")]
     rows = blocks_of(b'a,b\nc,"d\ne,f\n\ng,h', tmp_path, block_bytes=5, row_bytes=100)
-    assert rows == [(b"a,b", ""), (b'c,"d', "unclosed quote"), (b"e,f", ""), (b"g,h", "")]
+    assert rows == [(b"a,b", ""), (b'c,"d', UNCLOSED), (b"e,f", ""), (b"g,h", "")]
 
 
 @pytest.mark.parametrize("block_bytes", [3, 64, 5_000])
@@ -325,8 +348,8 @@ def test_a_line_without_end_is_read_over_in_flat_memory(tmp_path: Path) -> None:
     try:
         with ByteStream(LocalFile(tmp_path / "in.zst")) as stream:
             blocks = [
-                (len(block), block.flaw)
-                for block in read_blocks(stream, b",", block_bytes=500_000, row_bytes=100_000)
+                (len(block), block.flaws.get(0, ""))
+                for block in read_blocks(stream, b",", 2, block_bytes=500_000, row_bytes=100_000)
             ]
         peak = tracemalloc.get_traced_memory()[1]
     finally:

@@ -11,7 +11,7 @@ from ledger_making import batch_of
 from pipeline.check import EXAMPLES, Findings, Unsent, counted
 from pipeline.model import Exceptional, Finding, Portion, RunRecord, State, Status
 from pipeline.plan import Plan
-from pipeline.settings import Limits
+from pipeline.settings import Input, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,6 +102,11 @@ def test_findings_alone_leave_an_inventory_clean() -> None:
     findings = examine([portion(5, 5, findings=same_sim(2))])
     assert findings.clean
     assert findings.data(PLAN)["problems"] == []
+
+
+def test_what_stops_a_run_is_a_wrong_quantity_unless_it_only_warns_and_sheets_left_over() -> None:
+    assert Input().stopping == {"quantity", "other_sheets"}
+    assert Input(quantity="warn").stopping == {"other_sheets"}
 
 
 def test_a_finding_that_stops_a_run_leaves_nothing_clean() -> None:

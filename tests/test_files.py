@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import pytest
 
 from pipeline.errors import InventoryError
-from pipeline.files import GuardedStream, LocalFile, beginning_of, fingerprint_of, seekable
+from pipeline.files import GuardedStream, LocalFile, beginning_of, fingerprint_of, seekable, words_of
 from pipeline.sealed_file import SealedFile
 
 if TYPE_CHECKING:
@@ -135,3 +135,10 @@ def test_a_fingerprint_is_of_content_and_order_and_not_of_names(tmp_path: Path) 
     fingerprint_of((a, b), pieces.append)
     assert pieces == [b"1", b"2"]
     assert len({fingerprint_of(files) for files in ((a,), (a, b), (b, a), (a, a), (a, b, c))}) == 5
+
+
+def test_an_error_that_quotes_damage_is_one_short_line_all_the_same() -> None:
+    words = words_of(ValueError("don't know what type: \x0f\x9b\u2028\ud800\n" + "x" * 10_000))
+    assert words.startswith(r"don't know what type: \x0f\x9b \ud800 xxx")
+    assert len(words.splitlines()) == 1
+    assert len(words) < 400

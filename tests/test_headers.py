@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -16,6 +18,9 @@ from pipeline.headers import (
     is_key_material,
     quoted,
 )
+from pipeline.plugins import every, installed
+from pipeline.screening import needed_names
+from pipeline.settings import Input
 
 ICCID = Wanted("iccid", ("ccid", "simnumber", "sernb"))
 AC = Wanted("ac", ("lpa", "qrcode"), JoinedFrom(("smdp", "smdpaddress"), ("matchingid",), "LPA:1${}${}"))
@@ -43,6 +48,8 @@ ALIAS = Wanted("alias", ("label", "name"), required=False)
         "\ufeff ICC\u200bID\u00a0(Required)\u200b",
         "SIM Number",
         "Ser-Nb",
+        "ICCID *",
+        "*ICCID*(Required)",
     ],
 )
 def test_a_column_is_found_under_any_spelling_of_its_names(header: str) -> None:
@@ -258,12 +265,16 @@ KEYS = (
     "Transport_key|transport keys|TransportKey1|KIC|KID1|KIK_02|Ki (encrypted)|Enc_Ki|eKi|KI*|(KI)|\ufeffKi|"
     "PIN#1|K4|USIM_PIN1|CHV1|Unblock CHV2|OPC Value|ADM1_HEX|"
     "PUK2|ADM4|OP|KIK1|KIC|KID|ENC_KI|Code Retailer|Retailer code|Code ADM|PIN code retailer|ACC|"
-    "SCP80_KIC1|PSK|Universal PIN|OTA KIC 01|Keyset-2/KIK|Ki of the SIM|Admin PIN1"
+    "SCP80_KIC1|PSK|Universal PIN|OTA KIC 01|Keyset-2/KIK|Ki of the SIM|Admin PIN1|"
+    "A4KI|OTA_KEY|OTAKEY1|otakey|AuthKey|authkey|KEY|Keys|ENC_KEY|TK|TransKey|K_TRANSPORT|K_ASME|MILENAGE_OP|"
+    "MILENAGE OPc|SD-ENC|SECRET|GlobalPIN|globalpin|Authentication Key|SIM Auth Key|Subscriber Key|A3A8 key|"
+    "UPUK|Unblocking Code|Superpin|ISD-P key|ISDR_KEY|Keyset|Master Key|AES key|3DES|ENC|MAC|PSK_TLS|ADM_KEY"
 )
 NO_KEYS = (
     "iccid|eid|imei|imsi|msisdn|ac|cc|apn|alias|label|name|type|value|smdp|matchingid|lpa|qrcode|ssn|sernb|"
     "Access_Control|Retailer|Account|code|Confirmation code (PIN)|shop name|Pink|OP name|"
-    "operator|kind|pinned|kit|admin|opening|shipping|kilo|"
+    "operator|kind|pinned|kit|admin|opening|shipping|kilo|keyword|monkey|keyboard|turnkey|task|secretary|stock|"
+    "5K data|MAC address|Encoding|desc|profile|card type|ISD-P AID|Auth|Subscriber|Transport|"
 )
 
 
@@ -275,6 +286,20 @@ def test_key_material_is_recognised(name: str) -> None:
 @pytest.mark.parametrize("name", NO_KEYS.split("|"))
 def test_other_columns_are_kept(name: str) -> None:
     assert not is_key_material(name)
+
+
+def test_no_column_that_an_installed_target_reads_is_taken_for_a_key() -> None:
+    for target in every("targets"):
+        names = needed_names(installed("targets", target.name).rules, Input())
+        assert "iccid" in names
+        assert not any(map(is_key_material, names))
+
+
+@pytest.mark.parametrize("text", ["enc", "encrypted", "scp33des", "isdp", "a3a8", "e", "ki", "codekeyenc"])
+def test_a_name_without_end_is_judged_in_no_time(text: str) -> None:
+    begun = time.monotonic()
+    assert not is_key_material(text * (4_000 // len(text)) + "zz")
+    assert time.monotonic() - begun < 1
 
 
 def test_what_cannot_be_seen_is_escaped_and_what_is_long_is_cut() -> None:

@@ -328,6 +328,16 @@ def test_a_broken_row_of_a_file_with_keys_is_not_shown() -> None:
     assert all("withheld" in row.raw for row in broken)
 
 
+def test_a_broken_row_of_a_megabyte_of_blanks_takes_no_time_to_show() -> None:
+    blanks = b" " * 900_000  # by their square it would be hours
+    _, (broken,) = read(b'{"iccid":"1"}\n{"note":"' + blanks + b'", x}\n{"iccid":"2"}\n')
+    assert broken.raw.startswith('{"note":"   ')
+    _, (broken,) = read(
+        b'{"iccid":"1"}\n{"note":"' + blanks + b'", "Ki" ' + blanks[:90_000] + b': "5EC2", x}\n'
+    )
+    assert "withheld" in broken.raw
+
+
 @pytest.mark.parametrize(
     "row", [b"{'a':'2','Ki':'SECRET'}", b'{"a":"2","x":{"opc":"SECRET"}', b'{a:1,PIN1="SECRET"}']
 )

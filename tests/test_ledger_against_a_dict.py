@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
 from ledger_making import RECORD, batch_of, key_of, promised, row
+from msgspec.structs import replace
 
 from pipeline.ledgers import outcomes
 from pipeline.ledgers.sqlite import SqliteLedger

@@ -267,6 +267,31 @@ def test_a_batch_of_other_columns_is_refused(tmp_path: Path) -> None:
     )
 
 
+def needing(tmp: Path, text: str, *names: str) -> OutSource:
+    path = tmp / "in.out"
+    path.write_text(text, "utf-8")
+    return OutSource(LocalFile(path), Input().needing(frozenset(names)))
+
+
+def test_only_the_columns_that_are_needed_are_kept(tmp_path: Path) -> None:
+    source = needing(tmp_path, batch("891 26201 x k", columns="ICC-ID/imsi/Odd name/ki"), "iccid", "apn")
+    assert (source.header, source.left_out) == (("ICC-ID",), ("imsi", "Odd name"))
+    assert rows_of(list(source.chunks())) == {1: ("891",)}
+
+
+def test_batches_may_differ_in_columns_that_are_not_needed(tmp_path: Path) -> None:
+    text = batch("891 a k iot") + batch("k2 893 iot", columns="SESAME/iccid/apn", quantity=1)
+    text = text.replace("iccid/imsi/ki", "iccid/imsi/ki/apn")
+    source = needing(tmp_path, text, "iccid", "apn")
+    assert rows_of(list(source.chunks())) == {1: ("891", "iot"), 2: ("893", "iot")}
+    assert source.left_out == ("imsi",)
+
+
+def test_without_a_needed_column_all_but_the_keys_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InventoryError, match=r'no column that is needed.*It has: "iccid", "imsi"$'):
+        needing(tmp_path, batch("891 a k"), "eid")
+
+
 def test_a_title_without_star_or_rule_begins_a_new_batch(tmp_path: Path) -> None:
     text = f"{batch('891 a k')}HEADER DESCRIPTION\nQuantity: 1\nvar_out:iccid/imsi/ki\n892 b k\n"
     source = source_of(tmp_path, text)
@@ -335,6 +360,36 @@ def test_a_row_that_is_no_text_is_broken_and_shows_the_columns_that_are_kept(
         (4, "has 2 cells where var_out names 3", ()),
     ]
     assert "secret" not in repr(broken_of(chunks))
+
+
+@pytest.mark.parametrize("parted_by", [" ", ","])
+@pytest.mark.parametrize("key", [KI, KI.lower(), OTHER_KI + "0123456789ABCDEF", KI * 2])
+def test_a_row_with_a_key_out_of_place_is_broken_and_shows_nothing(
+    tmp_path: Path, parted_by: str, key: str
+) -> None:
+    lines = [("891", "a", KI), (key, "892", "b"), ("893", key, "c"), ("894", "d", KI)]
+    chunks = list(source_of(tmp_path, batch(*(parted_by.join(cells) for cells in lines))).chunks())
+    assert rows_of(chunks) == {1: ("891", "a"), 4: ("894", "d")}
+    words = "holds what looks like a key; the cells of this row are out of place"
+    assert [(row.position, row.reason, row.cells) for row in broken_of(chunks)] == [
+        (2, f'column "iccid": {words}', ()),
+        (3, f'column "imsi": {words}', ()),
+    ]
+    assert key not in repr(broken_of(chunks))
+
+
+def test_a_key_out_of_place_beside_what_is_no_text_is_not_shown(tmp_path: Path) -> None:
+    text = batch(quantity=1).encode() + f"{KI} 891 ".encode() + b"\xff"
+    (broken,) = broken_of(list(source_of(tmp_path, text).chunks()))
+    assert (broken.position, broken.cells) == (1, ())
+    assert "looks like a key" in broken.reason
+
+
+def test_long_identifiers_and_activation_codes_are_no_keys(tmp_path: Path) -> None:
+    eid = "89049032000001000000128594834117"
+    rows = [f"{eid} LPA:1$smdp.example$ABCDEF k", f"{eid}F 0123456789ABCDEF k", f"x {eid} k"]
+    read_rows, broken = read(tmp_path, batch(*rows))
+    assert (list(read_rows), broken) == ([1, 2, 3], {})
 
 
 def test_latin_1_is_read_when_said(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tarfile
 import time
 import urllib.request
 import zipfile
@@ -22,6 +23,7 @@ from pipeline import archives
 from pipeline.errors import InventoryError
 from pipeline.inventory import open_inventory
 from pipeline.places import files_at
+from pipeline.plugins import installed
 from pipeline.settings import Input
 
 if TYPE_CHECKING:
@@ -89,6 +91,61 @@ def test_what_a_run_wrote_is_no_inventory(tmp_path: Path) -> None:
     assert names_at(tmp_path, tmp_path) == ["a.csv", "failures.csv"]
     lay(tmp_path / "runs/one", "inventory", "ledger.sqlite-wal", "lock", "failures.xlsx", "outcomes.csv")
     assert names_at(tmp_path / "runs/one", tmp_path / "runs/one") == ["inventory", "x/y"]
+
+
+BESIDE = (
+    *(
+        "Thumbs.db",
+        "desktop.ini",
+        "~$a.xlsx",
+        "a.csv.md5",
+        "a.sha1",
+        "a.SHA256",
+        "a.sha512",
+        "a.sig",
+        "a.asc",
+    ),
+    *("a.tmp", "a.csv.part", "a.done", "Note.PDF", "SHA256SUMS", "MD5SUMS"),
+)
+
+
+def test_what_lies_beside_inventories_is_left_out_of_folders_patterns_and_archives(tmp_path: Path) -> None:
+    lay(tmp_path / "in", "b.csv", *BESIDE, *(f"below/{name}" for name in BESIDE), "below/pdf", "md5.csv")
+    assert names_at(tmp_path / "in", tmp_path / "in") == ["b.csv", "below/pdf", "md5.csv"]
+    assert names_at(tmp_path / "in" / "*", tmp_path / "in") == ["b.csv", "below/pdf", "md5.csv"]
+    (tmp_path / "x.zip").write_bytes(zipped({"d/b.csv": CSV} | dict.fromkeys(BESIDE, CSV)))
+    assert names_at(tmp_path / "x.zip", tmp_path) == ["x.zip!d/b.csv"]
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_is_named_itself_is_read_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    lay(tmp_path, name)
+    assert names_at(tmp_path / name, tmp_path) == [name]
+
+
+@pytest.mark.parametrize("others", [["a.csv", "b.csv"], ["z.csv"]])
+def test_a_file_without_a_needed_column_is_blamed_when_columns_differ(
+    tmp_path: Path, others: list[str]
+) -> None:
+    lay(tmp_path, *others)
+    (tmp_path / "README.txt").write_text("Dear customer,hello\nthis,is it\n")
+    rules = installed("targets", "sim-express").rules
+    with pytest.raises(InventoryError) as raised:
+        open_inventory([str(tmp_path)], Input(), rules)
+    assert str(raised.value) == (
+        f'{tmp_path}/README.txt: has no column that is needed (it has "Dear customer", "hello"); '
+        "leave it out: name the files or a pattern"
+    )
+
+
+@pytest.mark.parametrize("name", ["x.tgz", "x.tar", "x.csv"])
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_tar_archive_is_refused_with_what_to_do(tmp_path: Path, name: str, form: int) -> None:
+    lay(tmp_path, "a.csv")
+    with tarfile.open(tmp_path / name, "w:gz" if name == "x.tgz" else "w", format=form) as archive:
+        archive.add(tmp_path / "a.csv", "a.csv")
+    with pytest.raises(InventoryError, match=r"is a tar archive; unpack it, or pack it as zip$"):
+        open_inventory([str(tmp_path / name)], Input())
 
 
 def test_a_folder_that_links_to_itself_ends(tmp_path: Path) -> None:
@@ -241,6 +298,21 @@ def test_an_archive_cut_off_anywhere_or_damaged_is_one_line(tmp_path: Path) -> N
                 list(source.chunks())
         except InventoryError as error:
             assert str(error).isprintable()  # noqa: PT017 - that none is raised is fine as well
+
+
+def test_a_member_without_a_name_is_a_file_like_any_other(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(""), CSV)
+    (tmp_path / "in.zip").write_bytes(packed.getvalue())
+    assert contents_of(tmp_path / "in.zip") == contents_of(f"{tmp_path}/in.zip!") == {"": CSV}
+
+
+def test_headers_that_contradict_one_another_are_not_quoted(tmp_path: Path) -> None:
+    data = zipped({"a.csv": b"iccid,Ki\n8935711001000000007,5EC2E7K1\n"}, zipfile.ZIP_STORED)
+    (tmp_path / "in.zip").write_bytes(data[:26] + b"\x28" + data[27:])  # a name that reaches into the rows
+    assert "its headers contradict one another" in (words := refusal(tmp_path / "in.zip"))
+    assert "Ki" not in words
 
 
 def test_an_archive_without_files_is_refused(tmp_path: Path) -> None:

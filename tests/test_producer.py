@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from pyroaring import BitMap
 
+from pipeline.errors import InventoryError
 from pipeline.model import BrokenRow, Chunk, Finding, OpenRow, Portion, ResumePoint, Status
 from pipeline.producer import ENVELOPE_BYTES, Producer
+from pipeline.row_names import RowNames
 from pipeline.settings import Input
 from pipeline.targets import bulk_subscriber
 from pipeline.targets.sim_express import Settings, SimExpress
@@ -198,6 +200,21 @@ def test_several_files_are_one_inventory_with_running_positions(sim_express: Sim
     assert [positions_of(b) for b in batches_of(portions)] == [[1, 2, 4]]
     assert [row.position for p in portions for row in p.exceptional] == [3]
     assert portions[-1].rows_read == 4
+
+
+@pytest.mark.parametrize(
+    ("left_out", "more"), [((), ""), (("odd name",), '; and under no known name: "odd name"')]
+)
+def test_a_header_that_will_not_do_is_told_with_its_file(
+    sim_express: SimExpress, left_out: tuple[str, ...], more: str
+) -> None:
+    good, bad = ListSource([profile(1)]), ListSource([("x",)], header=("note",))
+    bad.left_out = left_out  # type: ignore[attr-defined]
+    names = RowNames(["/in/a.csv", "/in/b.csv"])
+    with pytest.raises(InventoryError) as raised:
+        Producer([good, bad], sim_express, Input(), batch_items=9, batch_bytes=8_000_000, row_names=names)
+    assert str(raised.value).startswith("b.csv: no column for iccid")
+    assert str(raised.value).endswith(f'The file has: "note"{more}')
 
 
 def test_a_resumed_run_leaves_out_what_is_done_but_still_knows_its_keys(sim_express: SimExpress) -> None:

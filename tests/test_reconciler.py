@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import assume, given, settings, strategies as st
+from msgspec.structs import replace
 
 from pipeline.model import PLAIN_SUCCESS, Answer, Reply, Ruling, Verdict
 from pipeline.reconciler import _one_by_one, reconcile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from ledger_in_memory import LedgerInMemory, row
 from pipeline.files import LocalFile
 from pipeline.model import Status
 from pipeline.reports import write_failures, write_outcomes
+from pipeline.reports.rows import FAILURE_COLUMNS, failure_rows
 from pipeline.settings import Input
 from pipeline.sources.csv_file import CsvSource
 
@@ -183,3 +185,34 @@ def test_source_cells_and_header_come_back_exactly(
     assert tuple(first[:2]) == header
     assert [tuple(line[:2]) for line in lines] == rows
     assert all(len(line) == 6 for line in lines)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.tuples(CELL | st.just("\ud800"), CELL, CELL, CELL), max_size=7),
+    at_a_time=st.integers(1, 3),
+)
+def test_failures_are_written_as_the_csv_module_writes_their_rows(
+    rows: list[tuple[str, str, str, str]], at_a_time: int
+) -> None:
+    ledger = LedgerInMemory(
+        *(
+            row(
+                position,
+                Status.REFUSED,
+                cells=tuple(cells),
+                code=code,
+                raw="raw, \ud800" * (position % 3 == 0),
+            )
+            for position, (*cells, code) in enumerate(rows, start=1)
+        ),
+        header=("first", 'sec,"ond', "third"),
+    )
+    plain = io.StringIO(newline="")
+    lines = csv.writer(plain, lineterminator="\r\n")
+    lines.writerows([(*ledger.run().header, *FAILURE_COLUMNS), *failure_rows(ledger)])
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.reports.rows._ROWS_AT_A_TIME", at_a_time)
+        assert write_failures(ledger, Path(folder, "failures.csv")) == len(rows)
+        written = Path(folder, "failures.csv").read_bytes()
+    assert written == plain.getvalue().encode("utf-8", "backslashreplace")

@@ -18,7 +18,13 @@ from pipeline.reconciler import reconcile
 from pipeline.settings import read_table
 from pipeline.targets.rt_signature import signed_headers
 from pipeline.targets.sim_express import Profile, Settings, SimExpress
-from pipeline.targets.sim_express_reply import _DIGITS, _ruling, _with_equal_results, envelope_of
+from pipeline.targets.sim_express_reply import (
+    _sense,
+    _sense_of,
+    _with_equal_results,
+    envelope_of,
+)
+from pipeline.targets.sim_express_words import PIECE, Words, line_of
 from pipeline.wire import Response
 
 if TYPE_CHECKING:
@@ -420,9 +426,12 @@ def test_an_entry_with_an_iccid_of_its_own_is_named_by_it() -> None:
     assert reply({"resultList": [{**OKAY, "Iccid": KEYS[2]}]}).answers[0].names == KEYS[2]
 
 
-WORDS = st.sampled_from(
+PIECES = st.sampled_from(
     [
         "the iccid",
+        "iccid:[",
+        "ICCID: ",
+        "]",
         "profile",
         "is exist",
         "exists",
@@ -431,16 +440,37 @@ WORDS = st.sampled_from(
         "busy",
         "at most 999",
         "1,000",
+        "matching-",
+        "\ud800é\u0663",
+        "  ",
+        "\n",
         ". ",
         "x",
     ]
 )
+REASONS = st.lists(st.one_of(PIECES, st.from_regex(r"\A[0-9]{1,40}\Z")), max_size=8).flatmap(
+    lambda words: st.sampled_from([" ".join(words), "".join(words), " ".join(words) * 40])
+)
 
 
-@given(st.lists(st.one_of(WORDS, st.from_regex(r"\A[0-9]{1,40}\Z")), max_size=8))
-def test_which_digits_stand_in_a_reason_does_not_matter_for_what_it_means(words: list[str]) -> None:
-    reason = " ".join(words)
-    assert _ruling.__wrapped__(reason) == _ruling.__wrapped__(reason.translate(_DIGITS))
+@given(REASONS)
+def test_which_digits_stand_in_a_reason_does_not_matter_for_what_it_means_and_where(reason: str) -> None:
+    assert _sense_of(reason) == _sense.__wrapped__(reason)
+
+
+def shown_plainly(text: str, words: Words) -> str:
+    """Say again what the docstring of Words says, without a look shared by texts of one form."""
+    line = line_of(text[:2_000])
+    line = PIECE.sub(lambda piece: "…" if words._is_secret(piece[0]) else piece[0], line)
+    return line if len(line) <= 300 else line[:299] + "…"
+
+
+@given(st.lists(REASONS, max_size=4), st.lists(st.from_regex(r"\A(matching-)?[0-9]{1,40}\Z"), max_size=3))
+def test_words_are_shown_as_if_each_were_looked_at_alone(reasons: list[str], codes: list[str]) -> None:
+    body = json.dumps({"profileItems": [{**ROWS[0], "ac": code} for code in codes]}).encode()
+    words = Words(body, "our-code")
+    for text in (*reasons, *(f"{reason} {code}" for reason in reasons for code in codes), *reasons):
+        assert words(text) == shown_plainly(text, words)
 
 
 def test_a_long_reason_is_cut_and_made_printable() -> None:

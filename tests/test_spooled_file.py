@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import struct
+import zlib
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
@@ -168,6 +171,43 @@ def test_columns_that_are_not_as_they_should_be_are_damage() -> None:
         content = spool_of(Told(("iccid", "apn"), [odd]))
         with pytest.raises(InventoryError, match="other columns than it says"):
             list(opened(content).chunks())
+
+
+def test_rows_that_do_not_follow_one_another_are_damage() -> None:
+    first, second = islice(of_csv().chunks(), 2)
+    broken = BrokenRow(first.rows_read + 1, "why", "raw")
+    swapped = replace(first, positions=pa.array([2, 1, *range(3, first.rows_read + 1)]))
+    for told in (
+        [second, first],
+        [first, first],
+        [swapped],
+        [replace(first, rows_read=first.rows_read + 1)],
+        [replace(first, rows_read=first.rows_read + 1, broken=(replace(broken, position=1),))],
+        [replace(first, rows_read=1 << 70, broken=(broken,))],
+        [replace(first, rows_read=first.rows_read + 1, broken=(replace(broken, position=1 << 70),))],
+    ):
+        with pytest.raises(InventoryError, match=r"^in\.spooled: the spool is damaged: [^\n]*$"):
+            list(opened(spool_of(Told(("iccid", "apn"), told))).chunks())
+    list(opened(spool_of(Told(("iccid", "apn"), [first, second]))).chunks())
+
+
+def test_cells_without_text_and_marks_of_no_column_are_damage() -> None:
+    chunk = next(of_csv().chunks())
+    blank = pa.nulls(chunk.rows.num_rows, pa.string())
+    marks = pa.array([True] * chunk.rows.num_rows)
+    for odd in (
+        replace(chunk, rows=chunk.rows.set_column(0, "0", blank)),
+        replace(chunk, numbers={2: marks}),
+    ):
+        with pytest.raises(InventoryError, match=r"without text|other columns than it says"):
+            list(opened(spool_of(Told(("iccid", "apn"), [odd]))).chunks())
+
+
+@pytest.mark.parametrize("head", [b'{"header":[],"findings":[],"origin":""}', b'{"x":' + b"[" * 100_000])
+def test_a_head_without_columns_or_without_end_is_one_line(head: bytes) -> None:
+    frame = struct.pack("<QI", len(head), zlib.crc32(head)) + head
+    with pytest.raises(InventoryError, match=r"^in\.spooled: is no sound spool: [^\n]*$"):
+        opened(b"simlift spool 1\n" + frame)
 
 
 class TestSpooled(SourceContract):

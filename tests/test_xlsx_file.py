@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,10 +31,10 @@ ROW = ("8935711000000000007", "89049032123451234558290000000001", "x")
 def opened(tmp_path: Path) -> Any:
     """Give an opener of workbooks by their content."""
 
-    def open_it(content: bytes) -> XlsxSource:
+    def open_it(content: bytes, settings: Input | None = None) -> XlsxSource:
         path = tmp_path / "inventory.xlsx"
         path.write_bytes(content)
-        return XlsxSource(LocalFile(path), Input())
+        return XlsxSource(LocalFile(path), settings or Input())
 
     return open_it
 
@@ -181,13 +183,59 @@ def test_a_long_sheet_comes_in_pieces_that_join_without_a_gap(opened: Any) -> No
 # ---------------------------------------------------------------- sheets
 
 
+OTHER = [("code", "meaning"), ("x", "y")]
+NEEDED = frozenset(["iccid", "eid", "name"])
+
+
 def test_the_first_visible_sheet_with_rows_is_read_and_the_others_are_told(opened: Any) -> None:
-    sheets = [("empty", []), ("secret", [HEADER, ROW]), ("only a title", [["x"]]), ("data", [HEADER, ROW])]
-    source = opened(workbook(*sheets, ("old", [HEADER, ROW]), hidden=["secret"]))
+    sheets = [("empty", []), ("secret", [HEADER, ROW]), ("a title", [["x"]]), ("data", [HEADER, ROW])]
+    source = opened(workbook(*sheets, ("old", OTHER), ("one row", [ROW]), hidden=["secret"]))
     assert rows_of(source) == [ROW]
     (finding,) = source.findings
     assert (finding.code, finding.position) == ("other_sheets", 0)
-    assert finding.words.startswith('only sheet "data" is read, not "only a title", "old";')
+    assert finding.words.endswith(
+        'inventory.xlsx: only "data" would be read, not "old", "one row"; '
+        'say which sheet is meant with [input] sheet = "data", or remove the others'
+    )
+
+
+def test_a_table_goes_on_in_the_sheets_with_the_same_header(opened: Any) -> None:
+    parts = [("1", [HEADER, ROW, ROW]), ("2", [["Delivery 7"], HEADER, ROW]), ("3", [HEADER])]
+    source = opened(workbook(*parts))
+    assert rows_of(source) == [ROW] * 3
+    assert [chunk.positions.to_pylist() for chunk in source.chunks()] == [[1, 2], [3]]
+    assert [finding.words for finding in source.findings] == [
+        'sheet "2": the header is its row 2; 1 row above it not read'
+    ]
+
+
+def test_the_sheet_that_the_job_file_names_is_read_alone(opened: Any) -> None:
+    content = workbook(("data", [HEADER, ROW]), ("Part 2", [HEADER, ("1", "2", "3")]), ("old", OTHER))
+    source = opened(content, Input(sheet="part 2"))
+    assert (rows_of(source), source.findings) == ([("1", "2", "3")], ())
+
+
+def test_a_sheet_that_is_not_there_is_told_with_those_that_are(opened: Any) -> None:
+    with pytest.raises(InventoryError, match=r'no visible sheet "Data".*; there is "a", "b"$'):
+        opened(workbook(("a", [HEADER, ROW]), ("b", OTHER)), Input(sheet="Data"))
+
+
+def test_a_cover_sheet_is_passed_over_for_the_one_with_needed_columns(opened: Any) -> None:
+    cover = [("Name", "Footel"), ("Quantity", "1")]
+    source = opened(workbook(("Cover", cover), ("data", [HEADER, ROW])), Input().needing(NEEDED))
+    assert (source.header, rows_of(source)) == (HEADER, [ROW])
+    assert 'not "Cover"' in source.findings[0].words
+
+
+@pytest.mark.parametrize("title", [("Customer:", "Footel", "PO 1"), ("Name", "Footel", "PO 1"), ("Name",)])
+def test_a_title_as_wide_as_the_header_is_no_header(opened: Any, title: tuple[str, ...]) -> None:
+    source = opened(workbook(("S", [title, HEADER, ROW])), Input().needing(NEEDED))
+    assert (source.header, rows_of(source)) == (HEADER, [ROW])
+
+
+def test_a_row_that_repeats_names_of_columns_is_no_second_header(opened: Any) -> None:
+    source = opened(workbook(("S", [HEADER, HEADER, ROW])), Input().needing(NEEDED))
+    assert rows_of(source) == [HEADER, ROW]
 
 
 def test_a_failures_file_of_ours_goes_on_in_the_next_sheets(opened: Any) -> None:
@@ -299,6 +347,14 @@ def test_an_encrypted_part_is_refused(opened: Any) -> None:
     content = bytearray(raw_workbook(text_row(1, *HEADER)))
     content[content.rindex(b"PK\x01\x02") + 8] |= 1
     assert "protected by a password" in refusal(opened, bytes(content))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_part_packed_as_no_spreadsheet_program_does_is_refused(opened: Any, method: int) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", method) as packed:
+        packed.writestr("xl/workbook.xml", "<workbook/>" * 99)
+    assert "packed in an unusual way" in refusal(opened, content.getvalue())
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

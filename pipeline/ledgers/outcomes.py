@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-WINDOW_POSITIONS = 65_536
+WINDOW_POSITIONS = 16_384
 
 _TYPES = (pa.int64(), pa.string(), pa.string(), pa.string(), pa.string(), pa.int64(), pa.int64())
 _SCHEMA = pa.schema(list(zip(OUTCOME_COLUMNS, _TYPES, strict=True)))
+_ROW = pa.struct(_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +92,20 @@ def _merge(start: int, stretches: list[_Stretch], rows: list[tuple[Any, ...]]) -
     """Lay the plain successes and the rows of one window into one order."""
     nothing = np.empty(0, np.int64)
     plain = np.concatenate([nothing, *(stretch.positions for stretch in stretches)])
-    row_positions, row_keys, statuses, codes, reasons, sends, batches = (
-        zip(*rows, strict=True) if rows else [()] * 7
-    )
-    final = np.array([status is not None for status in statuses], bool)
+    row_positions, row_keys, statuses, codes, reasons, sends, batches = pa.array(rows, _ROW).flatten()
+    final = np.asarray(statuses.is_valid())
 
     slots = np.full(WINDOW_POSITIONS, -1, np.int64)
     slots[plain - start] = np.arange(len(plain))
-    slots[np.array(row_positions, np.int64) - start] = np.where(final, len(plain) + np.arange(len(rows)), -1)
+    slots[np.asarray(row_positions) - start] = np.where(final, len(plain) + np.arange(len(rows)), -1)
     taken = np.flatnonzero(slots >= 0)
     order = slots[taken]
 
-    def text(plain_values: list[pa.StringArray], row_values: tuple[str | None, ...]) -> pa.StringArray:
-        return pa.concat_arrays([*plain_values, pa.array(row_values, pa.string())]).take(pa.array(order))
+    def text(plain_values: list[pa.StringArray], row_values: pa.StringArray) -> pa.StringArray:
+        return pa.concat_arrays([*plain_values, row_values]).take(pa.array(order))
 
-    def number(plain_values: NDArray[np.int64], row_values: tuple[int, ...]) -> pa.Int64Array:
-        return pa.array(np.concatenate([plain_values, np.array(row_values, np.int64)])[order])
+    def number(plain_values: NDArray[np.int64], row_values: pa.Int64Array) -> pa.Int64Array:
+        return pa.array(np.concatenate([plain_values, np.asarray(row_values)])[order])
 
     no_words = [pa.repeat(pa.scalar(""), len(plain))]
     plain_batches = [np.full(len(stretch.keys), stretch.batch, np.int64) for stretch in stretches]

@@ -48,7 +48,7 @@ def write_all(ledger: Ledger, folder: Path) -> Summary:
     write_outcomes(ledger, folder / "outcomes.csv")
     write_failures(ledger, folder / "failures.csv")
     write_failures_as_they_came(ledger, folder)
-    write_html(ledger, folder / "report.html")
     whole = summary(ledger)
+    write_html(ledger, folder / "report.html", whole)
     write_summary(folder, whole)
     return whole

@@ -105,9 +105,12 @@ $reasons
 """)
 
 
-def write_html(ledger: Ledger, path: Path) -> None:
-    """Write the page. Raises SimliftError when it can't be written, LedgerError when nothing can be read."""
-    page = _page(ledger.run(), summary(ledger), ledger.tally())
+def write_html(ledger: Ledger, path: Path, figures: Summary | None = None) -> None:
+    """Write the page; `figures` are the run's, where they have been read already.
+
+    Raises SimliftError when it can't be written, LedgerError when nothing can be read.
+    """
+    page = _page(ledger.run(), figures or summary(ledger), ledger.tally())
     with private_file(path) as file:
         file.write(page)
 

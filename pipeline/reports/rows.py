@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import count
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from pipeline.model import OUTCOME_COLUMNS, Status
 from pipeline.reports.private_file import private_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pipeline.contracts import Ledger
@@ -34,6 +34,7 @@ NOT_GOOD = tuple(status for status in Status if not status.good)
 _RUN_AS_FORMULA = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 _FORMULA = r"^[=+\-@\t\r\n\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
 _PIECES_UNDER_WAY = 3
+_ROWS_AT_A_TIME = 1_000
 _NEEDS_QUOTES = '[,"\r\n]'
 
 
@@ -49,7 +50,7 @@ def write_outcomes(ledger: Ledger, path: Path) -> int:
         file.flush()
         # Arrow lets go of the interpreter while it joins columns: the next piece is read meanwhile.
         for outcomes in ledger.outcomes():
-            under_way.append(threads.submit(_lines, outcomes))
+            under_way.append(threads.submit(_lines, outcomes.columns, _guarded, "\n"))
             lines += outcomes.num_rows
             if len(under_way) > _PIECES_UNDER_WAY:
                 file.buffer.write(under_way.popleft().result())
@@ -58,40 +59,46 @@ def write_outcomes(ledger: Ledger, path: Path) -> int:
     return lines
 
 
-def _lines(outcomes: pa.RecordBatch) -> bytes:
-    """Give the rows as CSV lines in UTF-8, without a Python object for any of them."""
-    if not outcomes.num_rows:
+def _lines(columns: Sequence[pa.Array], cells_of: Callable[[pa.Array], pa.StringArray], end: str) -> bytes:
+    """Give rows as CSV lines in UTF-8, without a Python object for any of them."""
+    rows = len(columns[0])
+    if not rows:
         return b""
     # Most columns say the same in every row: what they say becomes part of the text between the others.
     parts: list[Any] = [""]
-    for number, name in enumerate(OUTCOME_COLUMNS):
-        column = outcomes.column(name)
+    for number, column in enumerate(columns):
         parts[-1] += "," if number else ""
-        if pc.equal(column, column[0]).true_count == len(column):
-            parts[-1] += _cells(column.slice(0, 1))[0].as_py()
+        if pc.equal(column, column[0]).true_count == rows:
+            parts[-1] += _quoted(cells_of(column.slice(0, 1)))[0].as_py()
         else:
-            parts += [_cells(column), ""]
-    parts[-1] += "\n"
+            parts += [_quoted(cells_of(column)), ""]
+    parts[-1] += end
     lines: Any = pc.binary_join_element_wise(*parts, "")
     if isinstance(lines, pa.Scalar):
-        return str(lines.as_py() * outcomes.num_rows).encode()
+        return str(lines.as_py() * rows).encode()
     # A fresh string array holds its text back to back, from offset 0 to its last one: that is the file.
     _, offsets, text = lines.buffers()
     plain: bytes = text[: memoryview(offsets).cast("i")[len(lines)]].to_pybytes()
     return plain
 
 
-def _cells(column: pa.Array) -> pa.Array:
-    """Give a column as CSV cells: guarded against spreadsheets, in quotes where CSV wants them."""
+def _guarded(column: pa.Array) -> pa.StringArray:
+    """Give a column as text that no spreadsheet runs, nulls as blanks."""
     # A null would take its whole line with it when the columns are joined.
     cells = pc.fill_null(pc.cast(column, pa.string()), "")
     if pa.types.is_integer(column.type) or _is_harmless(cells):
         return cells
     risky = pc.match_substring_regex(cells, _FORMULA)
-    cells = pc.if_else(risky, pc.binary_join_element_wise("'", cells, ""), cells)
-    quoted = pc.match_substring_regex(cells, _NEEDS_QUOTES)
+    return pc.if_else(risky, pc.binary_join_element_wise("'", cells, ""), cells)
+
+
+def _quoted(cells: pa.StringArray) -> pa.StringArray:
+    """Give text as CSV cells: in quotes where CSV wants them."""
+    if _is_harmless(cells):
+        return cells
+    wants_quotes = pc.match_substring_regex(cells, _NEEDS_QUOTES)
     doubled = pc.replace_substring(cells, '"', '""')
-    return pc.if_else(quoted, pc.binary_join_element_wise('"', doubled, '"', ""), cells)
+    return pc.if_else(wants_quotes, pc.binary_join_element_wise('"', doubled, '"', ""), cells)
 
 
 def _is_harmless(cells: pa.StringArray) -> bool:
@@ -112,24 +119,50 @@ def write_failures(ledger: Ledger, path: Path) -> int:
     The file is an inventory: it can be run as it is. The source cells are the user's own and stay
     unguarded; the vendor's words beside them are guarded. Raises SimliftError, LedgerError.
     """
-    lines = count()
+    lines = 0
     with private_file(path) as file:
-        # With CR LF as line end, the module puts a cell with either of them in quotes (Python 3.11 too).
-        writer = csv.writer(file, lineterminator="\r\n")
-        writer.writerow((*ledger.run().header, *FAILURE_COLUMNS))
-        writer.writerows(line for line, _ in zip(failure_rows(ledger), lines, strict=False))
-    return next(lines)
+        # Lines end in CR LF, so that one alone in a cell is no line end to anyone.
+        csv.writer(file, lineterminator="\r\n").writerow((*ledger.run().header, *FAILURE_COLUMNS))
+        file.flush()
+        for columns in _failure_columns(ledger):
+            file.buffer.write(_lines([_text(column) for column in columns], _as_it_is, "\r\n"))
+            lines += len(columns[0])
+    return lines
 
 
 def failure_rows(ledger: Ledger) -> Iterator[tuple[str, ...]]:
     """Yield each row that is not good: its source cells as they stood, then FAILURE_COLUMNS."""
+    for columns in _failure_columns(ledger):
+        yield from zip(*columns, strict=True)
+
+
+def _failure_columns(ledger: Ledger) -> Iterator[Sequence[Sequence[str]]]:
+    """Yield the columns of some thousands of them at a time."""
     width = len(ledger.run().header)
-    for row in ledger.exceptional(*NOT_GOOD):
+    left = ledger.exceptional(*NOT_GOOD)
+    while rows := list(islice(left, _ROWS_AT_A_TIME)):
         # A broken row gives its raw line alone: cells under a wrong header, or with bytes written out,
         # could pass as good ones in the next run.
-        cells = () if row.raw else row.cells
-        missing = ("",) * (width - len(cells))
-        yield (*cells, *missing, str(row.status), _guard(row.code), _guard(row.reason), row.raw)
+        cells = [() if row.raw else row.cells for row in rows]
+        cells = [some if len(some) == width else (*some, *("",) * (width - len(some))) for some in cells]
+        yield (
+            *zip(*cells, strict=True),
+            [str(row.status) for row in rows],
+            [_guard(row.code) for row in rows],
+            [_guard(row.reason) for row in rows],
+            [row.raw for row in rows],
+        )
+
+
+def _text(column: Sequence[str]) -> pa.StringArray:
+    try:
+        return pa.array(column, pa.string())
+    except UnicodeEncodeError:  # a lone surrogate
+        return pa.array([cell.encode(errors="backslashreplace").decode() for cell in column], pa.string())
+
+
+def _as_it_is(column: pa.StringArray) -> pa.StringArray:
+    return column
 
 
 def _guard(cell: str) -> str:

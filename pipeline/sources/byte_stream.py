@@ -1,14 +1,13 @@
 """From a file to bounded blocks of whole rows: open, decompress, transcode, cut where a row surely ends.
 
-Knows of a row only where it ends: at a line break outside quotes, and a quote opens only at the start of
-a cell (as in pyarrow and in Python's csv). What a cell means is the business of csv_file.
+Knows of a row only where it ends (quoted_rows). What a cell means is the business of csv_file.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +15,10 @@ import pyarrow as pa
 
 from pipeline.errors import InventoryError
 from pipeline.files import codec_of, words_of
+from pipeline.sources.quoted_rows import UNCLOSED, rows_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     Offsets = NDArray[np.int64]
 
 _SKIP_BYTES = 1_000_000
+_MOST_ROWS = 60_000  # of a slice
 _LINE_BREAK = re.compile(rb"[\r\n]")
-_QUOTE = ord('"')
 _BLANKS = b" \t\v\f"
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _MARK_BYTES = 4
@@ -156,13 +156,14 @@ def _recoding_of(beginning: bytes, encoding: str) -> Callable[[bytes], bytes]:
 class Block:
     """Whole rows: row i is `text[starts[i]:ends[i]]`; blank lines are no rows.
 
-    With a `flaw` (why) the block is one line that is no row, of an overlong one the beginning.
+    `flaws` says why a row is broken whatever its cells, by its index; an overlong one is alone in its
+    block, and only its beginning.
     """
 
     text: bytes
     starts: Offsets
     ends: Offsets
-    flaw: str = ""
+    flaws: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -182,12 +183,15 @@ class Block:
         return bytes(text)
 
 
-def read_blocks(stream: ByteStream, delimiter: bytes, *, block_bytes: int, row_bytes: int) -> Iterator[Block]:
-    """Yield the rest of the stream, in order; none of the blocks is without rows.
+def read_blocks(
+    stream: ByteStream, delimiter: bytes, columns: int, *, block_bytes: int, row_bytes: int
+) -> Iterator[Block]:
+    """Yield the rest of the stream, in order; none of the blocks is without rows, nor has too many.
 
-    A row longer than `row_bytes`, or whose quote is never closed, is a flaw of its first line alone:
-    reading goes on at the next line. Holds at most about `row_bytes` and twice `block_bytes`. Raises
-    InventoryError when the stream breaks off, after all the rows before that.
+    A row longer than `row_bytes`, or whose quote is never closed or must be another row's (see
+    quoted_rows.rows_in), is a flaw of its first line alone: reading goes on at the next line. Holds at
+    most about `row_bytes` and twice `block_bytes`. Raises InventoryError when the stream breaks off, after
+    all the rows before that.
     """
     text = b""  # always begins at the beginning of a row
     ended = False
@@ -196,19 +200,18 @@ def read_blocks(stream: ByteStream, delimiter: bytes, *, block_bytes: int, row_b
         ended = not piece
         text += piece or b"\n"  # the last row may lack its line break; one more is a blank line
         while True:
-            ends = row_ends(text, delimiter)
+            ends, flaws = rows_in(text, delimiter, columns)
             overlong = np.flatnonzero(np.diff(ends, prepend=-1) - 1 > row_bytes)
             whole = ends[: overlong[0]] if len(overlong) else ends
             cut = int(whole[-1]) + 1 if len(whole) else 0
-            block = block_of(text[:cut], whole, delimiter)
-            if len(block):
-                yield block
+            block = block_of(text[:cut], whole, delimiter, flaws)
+            yield from slices_of(block)
             text = text[cut:]
             if not len(overlong) and (not text if ended else len(text) <= row_bytes):
                 break
             line, text = _first_line(stream, text, block_bytes)
-            flaw = f"longer than {row_bytes:,} bytes" if len(line) > row_bytes else "unclosed quote"
-            yield Block(line, np.array([0]), np.array([len(line)]), flaw)
+            flaw = f"longer than {row_bytes:,} bytes" if len(line) > row_bytes else UNCLOSED
+            yield Block(line, np.array([0]), np.array([len(line)]), {0: flaw})
 
 
 def _first_line(stream: ByteStream, text: bytes, block_bytes: int) -> tuple[bytes, bytes]:
@@ -223,62 +226,46 @@ def _first_line(stream: ByteStream, text: bytes, block_bytes: int) -> tuple[byte
     return text, b""
 
 
-def row_ends(text: bytes, delimiter: bytes) -> Offsets:
-    """Say where rows end in a text that begins with a row: the offsets of the line breaks outside quotes."""
-    array = np.frombuffer(text, np.uint8)
-    breaks: Offsets = np.flatnonzero(
-        (array == ord("\n")) | (array == ord("\r")) if b"\r" in text else array == ord("\n")
-    )
-    if b'"' not in text:
-        return breaks
-    quotes = np.flatnonzero(array == _QUOTE)
-    if _alternate(array, quotes, delimiter):
-        outside = np.searchsorted(quotes, breaks) % 2 == 0
-    else:
-        begins, stops = _quoted_spans(text, delimiter)
-        outside = np.searchsorted(begins, breaks, side="right") == np.searchsorted(
-            stops, breaks, side="right"
-        )
-    chosen: Offsets = breaks[outside]
-    return chosen
+def slices_of(block: Block) -> Iterator[Block]:
+    """Cut a block of very short rows, each of which costs more than its bytes."""
+    if len(block) <= _MOST_ROWS:
+        if len(block):
+            yield block
+        return
+    for at in range(0, len(block), _MOST_ROWS):
+        starts, ends = block.starts[at : at + _MOST_ROWS], block.ends[at : at + _MOST_ROWS]
+        flaws = {i - at: flaw for i, flaw in block.flaws.items() if at <= i < at + _MOST_ROWS}
+        yield Block(block.text[starts[0] : ends[-1]], starts - starts[0], ends - starts[0], flaws)
 
 
-def has_stray_quotes(text: bytes, delimiter: bytes) -> bool:
-    """Tell whether a quote stands where it neither opens, closes nor escapes, as in `5" display`."""
-    array = np.frombuffer(text, np.uint8)
-    return not _alternate(array, np.flatnonzero(array == _QUOTE), delimiter)
+def block_of(text: bytes, ends: Offsets, delimiter: bytes, flaws: Mapping[int, str] | None = None) -> Block:
+    """Tell the rows in a text that ends with one; lines of nothing but delimiters and blanks are none.
 
-
-def _alternate(array: NDArray[np.uint8], quotes: Offsets, delimiter: bytes) -> bool:
-    """Tell whether quotes open and close in turn, so that an even number before a byte means outside.
-
-    True if each that should open follows a cell's border or a quote (then the two escape one), and each
-    that should close is followed by one.
+    They become line breaks. `flaws` are by an offset within the row; those beyond the text do not count.
     """
-    border = np.zeros(256, np.bool_)
-    border[[ord("\n"), ord("\r"), _QUOTE, ord(delimiter)]] = True
-    opening, closing = quotes[0::2], quotes[1::2]
-    before = opening[1:] if len(opening) and opening[0] == 0 else opening
-    after = closing[:-1] if len(closing) and closing[-1] == len(array) - 1 else closing
-    return bool(border[array[before - 1]].all() and border[array[after + 1]].all())
-
-
-def _quoted_spans(text: bytes, delimiter: bytes) -> tuple[Offsets, Offsets]:
-    """Say where quoted text begins and stops; slower than counting, but not misled by stray quotes."""
-    # A quote opens at the start of the text or of a cell; asked in this order the regex can skip to quotes.
-    quoted = re.compile(rb'"(?<![^\r\n' + re.escape(delimiter) + rb']")[^"]*+(?:""[^"]*+)*+"?')
-    spans = np.array([match.span() for match in quoted.finditer(text)], np.int64).reshape(-1, 2)
-    return spans[:, 0], spans[:, 1]
-
-
-def block_of(text: bytes, ends: Offsets, delimiter: bytes) -> Block:
-    """Tell the rows in a text that ends with one; lines of nothing but white space are none, and blanked."""
     starts = np.concatenate((np.zeros(1, np.int64), ends[:-1] + 1))[: len(ends)]
     filled = ends > starts
     starts, ends = starts[filled], ends[filled]
-    blanks = _BLANKS.replace(delimiter, b"")
-    first = np.frombuffer(text, np.uint8)[starts]
-    suspects = np.flatnonzero(np.isin(first, np.frombuffer(blanks, np.uint8)))
-    blank = [i for i in suspects.tolist() if not text[starts[i] : ends[i]].strip(blanks)]
+    blank = _blank_lines(text, starts, ends, _BLANKS + delimiter)
     block = Block(text, starts, ends)
-    return Block(block.without(blank), np.delete(starts, blank), np.delete(ends, blank)) if blank else block
+    if blank:
+        block = Block(block.without(blank), np.delete(starts, blank), np.delete(ends, blank))
+    if not flaws:
+        return block
+    offsets = np.array([offset for offset in flaws if offset < len(text)], np.int64)
+    indices = np.searchsorted(block.starts, offsets, side="right") - 1
+    by_index = {i: flaws[offset] for i, offset in zip(indices.tolist(), offsets.tolist(), strict=True)}
+    return Block(block.text, block.starts, block.ends, by_index)
+
+
+def _blank_lines(text: bytes, starts: Offsets, ends: Offsets, blanks: bytes) -> list[int]:
+    """List by index the lines of nothing but these bytes; every line has some."""
+    array = np.frombuffer(text, np.uint8)
+    is_blank = np.zeros(256, np.bool_)
+    is_blank[list(blanks)] = True
+    lines = np.flatnonzero(is_blank[array[starts]])
+    # Rows whose first cell is empty may be many: a few more bytes of each tell them from blank lines.
+    for eighths in range(1, 9):
+        at = starts[lines] + (ends[lines] - 1 - starts[lines]) * eighths // 8
+        lines = lines[is_blank[array[at]]]
+    return [i for i in lines.tolist() if not text[starts[i] : ends[i]].strip(blanks)]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.sources.json_text import Values
 
 _SURELY = re.compile(rb'(?:\xef\xbb\xbf)?[ \t\r\n]*+(?:\{[ \t\r\n]*+["}]|\[[ \t\r\n]*+\{)')
-_NAME = re.compile(r"([\w .()-]{1,60})[\"'\\]*\s*[:=]")
+_NAME_BACKWARDS = re.compile(r"[:=]\s*+[\"'\\]*+([\w .()-]{1,60})")  # else blanks would take their square
 _MOST_COLUMNS = 2_000  # every column costs memory, whatever it holds
 _CHUNK_ROWS = 60_000
 _HEADER_BLOCK_BYTES = 500_000
@@ -136,7 +136,8 @@ class JsonSource:
     def _raw(self, text: bytes) -> str:
         """Show a row as it stood, unless there is key material in this file or this row."""
         raw = text.decode("utf-8", "backslashreplace").strip()
-        if self._has_keys or any(is_key_material(name) for name in _NAME.findall(raw)):
+        names = {name[::-1] for name in _NAME_BACKWARDS.findall(raw[::-1])}
+        if self._has_keys or any(map(is_key_material, names)):
             return _WITHHELD
         return raw if len(raw) <= _RAW_SHOWN else raw[:_RAW_SHOWN] + "…"
 

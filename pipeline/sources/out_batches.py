@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pipeline.errors import InventoryError
-from pipeline.headers import kept_columns
+from pipeline.headers import kept_columns, listed
 from pipeline.model import Finding
-from pipeline.sources.byte_stream import Block, block_of
+from pipeline.sources.byte_stream import block_of, slices_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
-    from pipeline.sources.byte_stream import ByteStream
+    from pipeline.sources.byte_stream import Block, ByteStream
 
 _BOM = rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?"
 _TITLE = (
@@ -49,7 +49,6 @@ _NAME_ENDS = re.compile(r"[/,;|\t]")
 _NO_DELIMITER = b"\x1f"
 _MOST_COLUMNS = 10_000
 _LONGEST_NAME = 60
-_MOST_LINES = 60_000
 _MOST_INDENT = 64
 _MOST_FINDINGS = 100
 
@@ -94,17 +93,10 @@ def read_lines(stream: ByteStream, *, block_bytes: int, row_bytes: int) -> Itera
         breaks = array == ord("\n")
         if b"\r" in text:
             breaks |= array == ord("\r")
-        yield from _slices(block_of(text[:cut], np.flatnonzero(breaks), _NO_DELIMITER))
+        yield from slices_of(block_of(text[:cut], np.flatnonzero(breaks), _NO_DELIMITER))
         text = text[cut:]
         if len(text) > row_bytes:
             text = text.lstrip()[: row_bytes + 1]  # blanks before a line are none of it
-
-
-def _slices(block: Block) -> Iterator[Block]:
-    """Cut a block of very short lines, each of which costs more than its bytes."""
-    for at in range(0, len(block), _MOST_LINES):
-        starts, ends = block.starts[at : at + _MOST_LINES], block.ends[at : at + _MOST_LINES]
-        yield Block(block.text[starts[0] : ends[-1]], starts - starts[0], ends - starts[0])
 
 
 class _Place(Enum):
@@ -141,11 +133,17 @@ class Walk:
     """Walks through the lines of a file and tells the rows from all else.
 
     `header`: the columns to keep, as a walk before found them; without it those of the first var_out are.
+    Of these only the `needed` ones (folded names), where that is known; `left_out` are the others of the
+    first var_out but those of keys.
     Raises InventoryError for column names that cannot be read or that differ from these.
     """
 
-    def __init__(self, name: str, *, row_bytes: int, header: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, name: str, *, row_bytes: int, header: tuple[str, ...] = (), needed: Collection[str] = ()
+    ) -> None:
         self.header = header
+        self.left_out: tuple[str, ...] = ()
+        self._needed = needed
         self.rows = 0
         self._name, self._row_bytes = name, row_bytes
         self._place = _Place.HEADER
@@ -253,12 +251,20 @@ class Walk:
             raise InventoryError(f"{where} names no columns, or more than {_MOST_COLUMNS:,}; mend it")
         if any(len(name) > _LONGEST_NAME or _DATA.search(name) for name in names):
             raise InventoryError(f"{where} runs into what looks like a row (not shown); mend its line break")
-        kept = tuple(kept_columns(names))
+        kept = tuple(kept_columns(names, self._needed))
         header = tuple(names[i] for i in kept)
         if not header:
-            raise InventoryError(f"{where} names only columns that are never kept (keys); add the others")
+            others = [names[i] for i in kept_columns(names)]
+            if not others:
+                raise InventoryError(f"{where} names only columns that are never kept (keys); add the others")
+            raise InventoryError(
+                f"{where} names no column that is needed; name those that are in [input] columns. "
+                f"It has: {listed(others)}"
+            )
         if header != (self.header or header):
             raise InventoryError(f"{where} names other columns than the first one; split the file there")
+        if not self.header:
+            self.left_out = tuple(names[i] for i in kept_columns(names) if i not in kept)
         self.header, self._place, self._layout = header, _Place.ROWS, Layout(names, kept, b"")
         self._rows_before_section = self.rows
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from pipeline.errors import InventoryError
 from pipeline.files import beginning_of
 from pipeline.headers import quoted
+from pipeline.identifiers import all_digits
 from pipeline.model import BrokenRow, Chunk
 from pipeline.sources.byte_stream import ByteStream
 from pipeline.sources.out_batches import Walk, is_surely_out, read_lines
@@ -38,6 +40,9 @@ _PGP = re.compile(
 )
 _RUN = re.compile(rb"  ")  # three times as fast as `in`
 _BOM = b"\xef\xbb\xbf"
+_KEY_DIGITS = 32  # 128 bits, the shortest key there is
+_HEXADECIMAL = rf"^\s*[0-9A-Fa-f]{{{_KEY_DIGITS},}}\s*$"
+_PADDED_NUMBER = r"^\s*[0-9]+[Ff]*\s*$"  # an identifier of digits, filled up
 _WITHHELD = "(withheld: OUT files hold keys)"
 
 
@@ -60,19 +65,19 @@ class OutSource:
         block_bytes: int = 4_000_000,
         row_bytes: int = 1_000_000,
     ) -> None:
-        self._file, self._encoding = file, settings.encoding
+        self._file, self._encoding, self._needed = file, settings.encoding, settings.needed
         self._bounds = {"block_bytes": block_bytes, "row_bytes": row_bytes}
         if _PGP.match(beginning_of(file, 64)):
             raise InventoryError(
                 f"{file.name}: is PGP-encrypted; decrypt it on its way in: "
                 "gpg -d FILE | simlift run - --job JOB"
             )
-        walk = Walk(file.name, row_bytes=row_bytes)
+        walk = Walk(file.name, row_bytes=row_bytes, needed=self._needed)
         with ByteStream(file, settings.encoding) as stream:
             self.bytes_total = stream.bytes_total
             for block in read_lines(stream, **self._bounds):
                 walk.take(block)
-        self.header, self.findings = walk.header, walk.findings()
+        self.header, self.left_out, self.findings = walk.header, walk.left_out, walk.findings()
         if not self.header:
             raise InventoryError(
                 f"{file.name}: no var_out line names the columns; if this is no OUT file, say what it is "
@@ -89,7 +94,8 @@ class OutSource:
 
         Raises InventoryError when the file cannot be read on, after all the rows before that.
         """
-        walk = Walk(self._file.name, row_bytes=self._bounds["row_bytes"], header=self.header)
+        bound = self._bounds["row_bytes"]
+        walk = Walk(self._file.name, row_bytes=bound, header=self.header, needed=self._needed)
         with ByteStream(self._file, self._encoding) as stream:
             try:
                 for block in read_lines(stream, **self._bounds):
@@ -119,8 +125,13 @@ class OutSource:
                 # Lines and pyarrow would have to disagree; a stop is better than a wrong position.
                 raise InventoryError(f"{self._file.name}: rows cannot be told apart; mend the file there")
             broken |= {int(lines[order]): (_ragged(cells, layout), ()) for order, cells in ragged.items()}
+            order = np.delete(lines, [*ragged])
+            if slipped := _slipped(part, self.header):
+                broken |= {int(order[row]): (why, ()) for row, why in slipped.items()}
+                part = part.filter(pa.array(~np.isin(np.arange(len(order)), [*slipped])))
+                order = np.delete(order, [*slipped])
             parts.append(part)
-            orders.append(np.delete(lines, [*ragged]))
+            orders.append(order)
         cells, order = _in_order(parts, orders, len(self.header))
         flawed = np.array(sorted(broken), np.int64)
         rows = np.sort(np.concatenate((order, flawed)))
@@ -194,6 +205,23 @@ def _parse(text: bytes, layout: Layout, *, tidy: bool) -> tuple[pa.RecordBatch, 
     return batches[0] if batches else _no_rows(len(kept)), ragged
 
 
+def _slipped(part: pa.RecordBatch, header: tuple[str, ...]) -> dict[int, str]:
+    """Find the rows with what looks like a key in a column to keep; say which column, but not what."""
+    found: dict[int, str] = {}
+    for name, cells in zip(header, part.columns, strict=True):
+        if (pc.max(pc.binary_length(cells)).as_py() or 0) < _KEY_DIGITS or all_digits(cells):
+            continue
+        hexadecimal = pc.match_substring_regex(cells, _HEXADECIMAL)
+        if hexadecimal.true_count:
+            keys = pc.and_not(hexadecimal, pc.match_substring_regex(cells, _PADDED_NUMBER))
+            found = dict.fromkeys(pc.indices_nonzero(keys).to_pylist(), _holds_key(name)) | found
+    return found
+
+
+def _holds_key(name: str) -> str:
+    return f"column {quoted(name)}: holds what looks like a key; the cells of this row are out of place"
+
+
 def _is_tidy(block: Block) -> bool:
     """Tell whether blanks part the cells of each line one at a time, and none stands at its ends."""
     array = np.frombuffer(block.text, np.uint8)
@@ -223,7 +251,13 @@ def _not_text(line: bytes, layout: Layout) -> tuple[str, tuple[str, ...]]:
         return _ragged(len(cells), layout), ()
     named = (name for name, cell in zip(layout.names, cells, strict=True) if not _is_utf8(cell))
     reason = f"column {quoted(next(named))}: not UTF-8 text"
-    return reason, tuple(cells[i].decode("utf-8", "backslashreplace") for i in layout.kept)
+    kept = {i: cells[i].decode("utf-8", "backslashreplace") for i in layout.kept}
+    slipped = (
+        i for i, cell in kept.items() if re.search(_HEXADECIMAL, cell) and not re.search(_PADDED_NUMBER, cell)
+    )
+    if (key := next(slipped, None)) is not None:
+        return _holds_key(layout.names[key]), ()
+    return reason, tuple(kept.values())
 
 
 def _undecodable(block: Block) -> list[int]:

@@ -13,6 +13,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import InventoryError
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 _MARK = b"simlift spool 1\n"
 _FRAME = struct.Struct("<QI")  # length, CRC-32
 _POSITION, _NUMBERS = "position", "numbers "
-_DAMAGE = (pa.ArrowException, msgspec.MsgspecError, OSError, ValueError, LookupError, StopIteration)
+_DAMAGE = (
+    *(pa.ArrowException, msgspec.MsgspecError, OSError, ValueError, LookupError, StopIteration),
+    *(OverflowError, RecursionError),
+)
 
 
 class _Head(msgspec.Struct):
@@ -103,6 +107,7 @@ class SpooledSource:
                     beside = msgspec.json.decode(frame, type=_Beside)
                     batch = _unpacked(_read_frame(content), len(self.header), beside.numbers)
                     chunk = _chunk(batch, len(self.header), beside, content.tell())
+                    _require_each_once(chunk, rows)
                     rows = chunk.rows_read
                     yield chunk
             except _DAMAGE as error:
@@ -120,6 +125,17 @@ def _chunk(batch: pa.RecordBatch, columns: int, beside: _Beside, bytes_read: int
         bytes_read,
         {index: batch.column(f"{_NUMBERS}{index}") for index in beside.numbers},
     )
+
+
+def _require_each_once(chunk: Chunk, before: int) -> None:
+    """Require what the books rest on: that the rows follow one another. Raises one of _DAMAGE."""
+    broken = np.array([row.position for row in chunk.broken], np.int64)
+    whole = np.asarray(chunk.positions)
+    in_order = len(whole) + len(broken) == chunk.rows_read - before and (np.diff(broken) > 0).all()
+    if len(broken):
+        whole = np.insert(whole, np.searchsorted(whole, broken), broken)
+    if not in_order or not np.array_equal(whole, np.arange(before + 1, chunk.rows_read + 1)):
+        raise ValueError("its rows do not follow one another")
 
 
 def _schema(columns: int, numbers: tuple[int, ...]) -> pa.Schema:
@@ -147,9 +163,11 @@ def _unpacked(frame: bytes, columns: int, numbers: tuple[int, ...]) -> pa.Record
     """Read the columns of a chunk. Raises one of _DAMAGE."""
     with pa.ipc.open_stream(pa.PythonFile(Messages(io.BytesIO(frame)), mode="r")) as reader:
         batch = reader.read_next_batch()
-    if batch.schema != _schema(columns, numbers):
+    if batch.schema != _schema(columns, numbers) or not set(numbers) <= set(range(columns)):
         raise ValueError("it has other columns than it says")
     batch.validate(full=True)
+    if any(column.null_count for column in batch.columns):
+        raise ValueError("it has cells without text")
     return batch
 
 
@@ -162,7 +180,10 @@ def _read_head(content: BinaryIO) -> _Head:
     """Read up to where the chunks begin. Raises one of _DAMAGE."""
     if content.read(len(_MARK)) != _MARK:
         raise ValueError("it begins as none")
-    return msgspec.json.decode(_read_frame(content), type=_Head)
+    head = msgspec.json.decode(_read_frame(content), type=_Head)
+    if not head.header:
+        raise ValueError("it has no columns")
+    return head
 
 
 def _read_frame(content: BinaryIO) -> bytes:

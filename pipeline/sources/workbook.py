@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -42,16 +41,7 @@ _PLACES = re.compile(
     rb"(?:[^<]*?\sr\s*=\s*[\"']([A-Za-z]*)([0-9]*)(\"(?:\s+[\w:]+=\"[^\"<>]*\")*\s*/>)?)?"
 )
 _ERROR_CELL = re.compile(rb"(<(?:[^\s<>/:]*:)?c\s(?:[^<]*?\s)?t\s*=\s*[\"'])e(?=[\"'])")
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    NotImplementedError,  # a compression that Python's zipfile has not
-    RuntimeError,
-    ValueError,
-    OverflowError,
-)
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # all that a workbook has; others may claim gigabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +104,12 @@ def _damage_told(name: str) -> Iterator[None]:
     )
     try:
         yield
-    except _DAMAGED:
+    except (InventoryError, MemoryError):
+        raise
+    except Exception:  # noqa: BLE001 - on damage zipfile raises anything, and calamine errors of its own
         raise damaged from None
     except BaseException as error:
-        # calamine's own errors, and Rust's panics, which are no Exception.
-        if type(error).__module__ in ("python_calamine", "python_calamine._python_calamine", "pyo3_runtime"):
+        if type(error).__module__ == "pyo3_runtime":  # a panic of Rust's, which is no Exception
             raise damaged from None
         raise
 
@@ -139,6 +130,8 @@ def _look_through(content: BinaryIO, name: str) -> bool:
         for info in parts.infolist():
             if info.flag_bits & _ENCRYPTED:
                 raise InventoryError(f"{name}: is protected by a password; save it as .xlsx without one")
+            if info.compress_type not in _METHODS:
+                raise InventoryError(f"{name}: is packed in an unusual way; save it anew as .xlsx")
             is_far, held = False, 0
             for piece in _pieces(parts, info):
                 left -= len(piece)

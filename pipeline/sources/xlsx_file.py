@@ -1,4 +1,4 @@
-"""XLSX inventories: the first sheet with rows, every cell as text, by calamine.
+"""XLSX inventories: the sheets of one table, every cell as text, by calamine.
 
 What is a number in the file is marked as one: a spreadsheet keeps 15 digits of it, however well it prints.
 Key material (DESIGN invariant 8) and the columns of an earlier failures.xlsx are dropped as rows are read.
@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import InventoryError
-from pipeline.headers import OUR_COLUMNS, is_key_material, kept_columns, quoted
+from pipeline.headers import fold, is_key_material, kept_columns, quoted
 from pipeline.model import BrokenRow, Chunk, Finding
 from pipeline.sources.workbook import OLD_OR_ENCRYPTED, ZIP, Workbook
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _PARTS = re.compile(rb"PK\x03\x04(?s:.{26})xl/(?:_rels/|theme/|worksheets/|[A-Za-z]+\.xml)")
 _SAMPLE_ROWS = 100
+_TITLE_ROWS = 20  # the header is among them
 _CHUNK_CELLS = 100_000
 _MOST_COLUMNS = 10_000  # every column costs memory, whatever it holds
 _EXACT = 1e15  # up to here a number of a spreadsheet has all its digits
@@ -54,26 +55,38 @@ class _Table:
     rows_from: int
     rows_above: int
     has_rows: bool
+    needed: int  # how many of the columns are needed
     words: tuple[Told, ...]  # what a failures file of ours says of its rows
+
+    @property
+    def may_hold_rows(self) -> bool:
+        """False for a sheet with nothing but a title: a single row of several cells may well be one."""
+        return self.has_rows or sum(map(bool, self.names)) > 1
 
 
 class XlsxSource:
-    """A sheet of a workbook: the first visible one that holds a header and a row.
+    """The sheet that [input] sheet names, else the first visible one with rows and the most needed columns.
 
-    A failures file of ours goes on in the sheets after it. The header is the first row that fills more than
-    half as many cells as the fullest of the first hundred: titles above it are no rows. Holds the whole
-    sheet. Raises InventoryError when there is no such sheet, or the file cannot be read.
+    In the latter case the table goes on in the sheets with the same header; what else holds rows is a
+    finding, `other_sheets`. The header is the row, of the first twenty, that names the most needed columns;
+    where none does, the first row that fills more than half as many cells as the fullest of the first
+    hundred: titles above it are no rows. Holds a whole sheet. Raises InventoryError when there is no such
+    sheet, or the file cannot be read.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".xlsx", ".xlsm")
 
-    def __init__(self, file: InventoryFile, _settings: Input, /) -> None:
+    def __init__(self, file: InventoryFile, settings: Input, /) -> None:
         self.bytes_total = file.bytes_total
         self._workbook = Workbook(file)
-        tables = [table for sheet in self._workbook.sheets() if (table := _table_on(sheet)) is not None]
+        found = (_table_on(sheet, settings.needed) for sheet in self._workbook.sheets())
+        tables = [table for table in found if table is not None]
         if not tables:
             raise InventoryError(f"{file.name}: holds only blank cells; a header and rows are expected")
-        first = next((table for table in tables if table.has_rows), tables[0])
+        if settings.sheet:
+            tables = [_named(tables, settings.sheet, file.name)]
+        with_rows = [table for table in tables if table.has_rows] or tables
+        first = max(with_rows, key=lambda table: table.needed)
         names = first.names
         if len(names) > _MOST_COLUMNS:
             raise InventoryError(
@@ -84,10 +97,10 @@ class XlsxSource:
         if not self.header:
             raise InventoryError(f"{file.name}: has only columns that are never kept (keys); add the others")
         self._has_keys = any(map(is_key_material, names))
-        is_ours = not set(OUR_COLUMNS).isdisjoint(names)
-        self._tables = [table for table in tables if table is first or (is_ours and table.names == names)]
+        self._tables = [table for table in tables if table.names == names]
         self.corrects = first.words
-        self.findings = tuple(_oddities(first, [table for table in tables if table not in self._tables]))
+        others = [table for table in tables if table.names != names and table.may_hold_rows]
+        self.findings = tuple(_oddities(file.name, self._tables, first, others))
 
     @classmethod
     def recognises(cls, beginning: bytes) -> bool:
@@ -145,14 +158,29 @@ class XlsxSource:
         return BrokenRow(position, reason, _WITHHELD if self._has_keys else raw)
 
 
-def _table_on(sheet: Sheet) -> _Table | None:
+def _named(tables: Sequence[_Table], name: str, file: str) -> _Table:
+    """Give the sheet of this name. Raises InventoryError that names those there are."""
+    for table in tables:
+        if table.name.strip().casefold() == name.strip().casefold():  # as a spreadsheet program compares them
+            return table
+    raise InventoryError(
+        f"{file}: no visible sheet {quoted(name)} that holds something, as [input] sheet says; "
+        f"there is {_listed(tables)}"
+    )
+
+
+def _listed(tables: Sequence[_Table]) -> str:
+    named = ", ".join(quoted(table.name) for table in tables[:_SHEETS_SHOWN])
+    return f"{named} and {len(tables) - _SHEETS_SHOWN} more" if len(tables) > _SHEETS_SHOWN else named
+
+
+def _table_on(sheet: Sheet, needed: Collection[str]) -> _Table | None:
     """Find the header on a sheet; None when only white space is there."""
     texts = ((at, [_shown(cell).strip() for cell in row or ()]) for at, row in enumerate(sheet.rows()))
     sample = list(islice(((at, row) for at, row in texts if any(row)), _SAMPLE_ROWS))
     if not sample:
         return None
-    filled = [sum(map(bool, row)) for _, row in sample]
-    head = next(i for i, count in enumerate(filled) if 2 * count > max(filled))
+    head = _header_among([row for _, row in sample], needed)
     at, names = sample[head]
     while not names[-1]:
         names.pop()
@@ -161,21 +189,41 @@ def _table_on(sheet: Sheet) -> _Table | None:
     if {"simlift_code", "simlift_reason"} <= set(names):
         code, reason = names.index("simlift_code"), names.index("simlift_reason")
         words = [(row[code], row[reason], row) for row in below if row[reason]]
-    return _Table(sheet.index, sheet.name, tuple(names), at + 1, head, bool(below), tuple(words))
+    return _Table(
+        sheet.index, sheet.name, tuple(names), at + 1, head, bool(below), _count(names, needed), tuple(words)
+    )
 
 
-def _oddities(first: _Table, others: Sequence[_Table]) -> Iterator[Finding]:
+def _header_among(rows: Sequence[Sequence[str]], needed: Collection[str]) -> int:
+    """Tell which of a sheet's first rows, blank ones left out, is the header."""
+    filled = [sum(map(bool, row)) for row in rows]
+    wide = [2 * count > max(filled) for count in filled]
+    named = [_count(row, needed) for row in rows[:_TITLE_ROWS]]
+    # A title may hold a name too, such as "Type" or "Name": it has not many, and beside it few cells.
+    best = max(range(len(named)), key=lambda row: (named[row], wide[row]))
+    return best if named[best] else wide.index(True)
+
+
+def _count(names: Sequence[str], needed: Collection[str]) -> int:
+    return len({folded for name in names if name and (folded := fold(name)) in needed})
+
+
+def _oddities(
+    file: str, tables: Sequence[_Table], first: _Table, others: Sequence[_Table]
+) -> Iterator[Finding]:
     """Say what of the workbook is not read."""
-    read = f"sheet {quoted(first.name)}"
-    if first.rows_above:
-        rows = "1 row" if first.rows_above == 1 else f"{first.rows_above} rows"
-        yield Finding(
-            0, "above_header", f"{read}: the header is its row {first.rows_from}; {rows} above it not read"
-        )
+    for table in tables:
+        if table.rows_above:
+            rows = "1 row" if table.rows_above == 1 else f"{table.rows_above} rows"
+            words = f"the header is its row {table.rows_from}; {rows} above it not read"
+            yield Finding(0, "above_header", f"sheet {quoted(table.name)}: {words}")
     if others:
-        named = ", ".join(quoted(table.name) for table in others[:_SHEETS_SHOWN])
-        named += f" and {len(others) - _SHEETS_SHOWN} more" if len(others) > _SHEETS_SHOWN else ""
-        yield Finding(0, "other_sheets", f"only {read} is read, not {named}; save each in a file of its own")
+        yield Finding(
+            0,
+            "other_sheets",
+            f"{file}: only {_listed(tables)} would be read, not {_listed(others)}; say which sheet is meant "
+            f"with [input] sheet = {quoted(first.name)}, or remove the others",
+        )
 
 
 def _as_text(column: Sequence[Any]) -> tuple[pa.StringArray, pa.BooleanArray | None]:

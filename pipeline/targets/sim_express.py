@@ -21,7 +21,6 @@ from pipeline.settings import Endpoint, Secret
 from pipeline.targets.json_text import escaped
 from pipeline.targets.rt_signature import signed_headers
 from pipeline.targets.sim_express_reply import (
-    Words,
     answers_of,
     echo_of,
     entries_of,
@@ -32,6 +31,7 @@ from pipeline.targets.sim_express_reply import (
     unreadable,
     values,
 )
+from pipeline.targets.sim_express_words import Words
 from pipeline.wire import Request, fault_of, retry_after, utc_seconds
 
 if TYPE_CHECKING:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
 from pipeline.model import PLAIN_SUCCESS, Answer, Fault, FaultKind, Ruling, Verdict
+from pipeline.targets.sim_express_words import MOST_READ, Words, form_of
 
 _SERVER_ERROR = re.compile(
     r"\b(?:server|system|internal)\b.{0,20}?\b(?:error|exception)|\btimed?[ -]?out\b", re.IGNORECASE
@@ -34,8 +35,6 @@ _EXISTS = re.compile(
 #: A result list up to the end of its first entry, where that is flat and has no brace in its words.
 _RESULTS = re.compile(rb'"(result(?:list|items))"\s*:\s*\[(\{[^{}]*\}|)', re.IGNORECASE)
 _WORTHWHILE = 10
-_MOST_READ = 2_000  # characters of a reason
-_DIGITS = str.maketrans("123456789", "0" * 9)
 _NAMED = re.compile(r"\biccid\W{0,3}\[([^\]]{0,200})|\biccid\W{0,3}(\d{18,22}\w?)", re.IGNORECASE)
 
 
@@ -138,31 +137,57 @@ def answers_of(entries: list[Any], words: Words) -> list[Answer]:
 
 
 def _answer(entry: Any, words: Words) -> Answer:
-    said = {key.lower(): value for key, value in entry.items()} if isinstance(entry, dict) else {}
-    result, reason, iccid = [str(said.get(name) or "") for name in ("result", "reason", "iccid")]
-    named = [bracketed or bare for bracketed, bare in _NAMED.findall(reason)]
+    spelt = _spelt(tuple(entry)) if isinstance(entry, dict) else ()
+    result, reason, iccid = [str(entry.get(key) or "") for key in spelt] or ("", "", "")
+    sense = _sense_of(reason)
+    named = {reason[place].strip() for place in sense.names}
     # The page gives an entry no ICCID of its own; should it have one, that names an item like other words.
-    names = {name.strip() for name in (*named, iccid) if any(map(str.isdigit, name))}
+    if any(map(str.isdigit, iccid)):
+        named.add(iccid.strip())
     # Two names are no name: joined they are no item's, which the reconciler takes for a contradiction.
-    return Answer(_verdict(result.strip(), reason, words), " ".join(sorted(names)) or None)
+    return Answer(_verdict(result.strip(), reason, sense, words), " ".join(sorted(named)) or None)
 
 
-def _verdict(result: str, reason: str, words: Words) -> Verdict:
+@lru_cache(16)
+def _spelt(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the keys of an entry under which its result, reason and ICCID stand."""
+    spelt = {key.lower(): key for key in keys}
+    return tuple(spelt.get(name, name) for name in ("result", "reason", "iccid"))
+
+
+def _verdict(result: str, reason: str, sense: _Sense, words: Words) -> Verdict:
     """Read one entry. A result that is not the documented word, or a form of it, is not guessed at."""
     match result.lower():
         case "succeed" | "succeeded" | "success":
             return PLAIN_SUCCESS
         case "failed" | "fail" | "failure":
-            ruling, code = _ruling(reason[:_MOST_READ].translate(_DIGITS))
-            return Verdict(ruling, code, words(reason) or "the vendor gave no reason")
+            return Verdict(sense.ruling, sense.code, words(reason) or "the vendor gave no reason")
         case _:
             said = f"the result says {words(result)!r}" if result else "the entry has no result"
             return Verdict(Ruling.OPEN, "unknown_result", f"{said}; {words(reason)}".rstrip("; "))
 
 
+class _Sense(NamedTuple):
+    """What a reason means, and where in it an ICCID stands."""
+
+    ruling: Ruling
+    code: str
+    names: tuple[slice, ...]
+
+
+def _sense_of(reason: str) -> _Sense:
+    form = form_of(reason)
+    return _sense(form) if len(form) <= MOST_READ else _sense.__wrapped__(form)
+
+
 @lru_cache(1024)
+def _sense(form: str) -> _Sense:
+    found = [slice(*match.span(match.lastindex or 0)) for match in _NAMED.finditer(form)]
+    names = tuple(place for place in found if any(map(str.isdigit, form[place])))
+    return _Sense(*_ruling(form[:MOST_READ]), names)
+
+
 def _ruling(reason: str) -> tuple[Ruling, str]:
-    """Read a reason whose digits are all zeros: which they are says nothing; rows differ in them alone."""
     if _EXISTS.search(reason):
         return Ruling.EXISTS, "exists"
     match kind_of_words(reason):
@@ -187,52 +212,3 @@ def padded(code: str) -> str:
     """Give back the zeros that a code loses as a number."""
     code = code.strip()
     return code.zfill(6) if code.isdigit() else code
-
-
-class Words:
-    """Makes the vendor's words fit to be shown: one bounded line without the secrets of the request.
-
-    A piece of text is hidden where it is a whole secret, a longer one also where it is part of one. Shorter
-    ones are shown: the page's example has ac "1", and hiding that would blank out half of every reason.
-    """
-
-    _MOST_CHARS = 300
-    _PART_CHARS = 6
-    _OF_THE_PAGE = re.compile(r"the iccid is exist in db, iccid:\[[0-9]{19,20}\]")  # by far the commonest
-    _PIECE = re.compile(r"[\w.+~-]{4,}")
-
-    def __init__(self, body: bytes, *credentials: str) -> None:
-        self._body = body
-        self._credentials = credentials
-        self._harmless: set[str] = set()
-
-    @cached_property
-    def _secrets(self) -> frozenset[str]:
-        items = from_json(self._body, cache_strings="keys")["profileItems"]
-        codes = {code for item in items for code in (item["ac"], item["cc"])}
-        parts = (part for code in codes for part in code.split("$"))
-        return frozenset(map(str.casefold, (*self._credentials, *codes, *parts)))
-
-    @cached_property
-    def _secret_text(self) -> str:
-        return "\n".join(self._secrets)
-
-    def _is_secret(self, piece: str) -> bool:
-        folded = piece.casefold().strip("._+~-")
-        part = len(folded) >= self._PART_CHARS and not folded.isdigit()  # many digits are an identifier
-        return folded in self._secrets or (part and folded in self._secret_text)
-
-    def __call__(self, text: str) -> str:
-        """Give the text as one bounded, printable line without the request's secrets."""
-        if self._OF_THE_PAGE.fullmatch(text):
-            return text
-        line = text[:_MOST_READ]
-        if not line.isprintable():
-            line = "".join(c if c.isprintable() else " " for c in line)
-        line = " ".join(line.split())
-        unknown = set(self._PIECE.findall(line)) - self._harmless
-        secret = {piece for piece in unknown if self._is_secret(piece)}
-        self._harmless |= unknown - secret
-        if secret:
-            line = self._PIECE.sub(lambda piece: "…" if piece[0] in secret else piece[0], line)
-        return line if len(line) <= self._MOST_CHARS else line[: self._MOST_CHARS - 1] + "…"

@@ -215,6 +215,27 @@ def test_a_quantity_that_is_wrong_in_a_pipe_is_told_before_a_run_begins(simlift:
     assert not simlift.runs.exists()
 
 
+def test_a_workbook_of_which_a_sheet_would_not_be_read_stops_a_run_until_one_is_chosen(
+    simlift: Program, start_vendor: Callable[..., Vendor]
+) -> None:
+    vendor = start_vendor()
+    cover, data = [("Delivery", "7"), ("Customer", "Footel")], [inventories.HEADER, *inventories.rows(20)]
+    path = simlift.folder / "delivery.xlsx"
+    path.write_bytes(workbook(("Cover", cover), ("SIMs", data)))
+    job = simlift.job(vendor.url)
+    words = f'{path}: only "SIMs" would be read, not "Cover"; say which sheet is meant with [input] sheet ='
+    checked, stopped = simlift.together(("check", path, "--job", job), ("run", path, "--job", job))
+    assert checked.code == 1, checked
+    assert words in checked.out
+    assert refused(stopped, words), stopped
+    assert not simlift.runs.exists()
+    assert vendor.requests == 0
+    chosen = simlift.job(vendor.url, name="chosen.toml", rest='[input]\nsheet = "SIMs"\n')
+    assert simlift("check", path, "--job", chosen).code == 0
+    assert simlift("run", path, "--job", chosen).code == 0
+    assert vendor.held == 20
+
+
 def test_an_archive_is_piped_in_and_resumed_member_by_member(
     simlift: Program, start_vendor: Callable[..., Vendor]
 ) -> None:
