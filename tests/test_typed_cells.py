@@ -172,6 +172,11 @@ def test_what_is_nested_is_compact_json(cells: list[Any], start: int) -> None:
     assert weight(array) >= sum(map(len, expected[start:])) / 4
 
 
+def test_entries_of_a_map_that_hold_key_material_are_left_out() -> None:
+    cells = pa.array([[("ki", "A5"), ("apn", "iot")], [("PIN1", "0")]], pa.map_(pa.string(), pa.string()))
+    assert texts(cells) == ['[{"key":"apn","value":"iot"}]', "[]"]
+
+
 def test_maps_and_lists_of_fixed_size_and_other_leaves_are_json_too() -> None:
     assert texts(pa.array([[("a", 1)], None, []], pa.map_(pa.string(), pa.int64()))[0:3]) == [
         '[{"key":"a","value":1}]',

@@ -7,7 +7,8 @@ are UTF-8.
 from __future__ import annotations
 
 import json
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,9 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from pipeline.headers import is_key_material
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _FIXED_BYTES = 24  # about what a number or a date takes as text, and any cell at least
 
@@ -128,10 +132,12 @@ def _printed(array: pa.Array) -> pa.StringArray:
 
 def _as_json(array: pa.Array) -> list[str]:
     """Write cells as JSON without blanks; key material within them is left out (DESIGN invariant 8)."""
-    array = _list_of_pairs(array) if types.is_map(array.type) else _plain(array)
+    if types.is_map(array.type):
+        return _maps_as_json(array)
+    array = _plain(array)
     kind = array.type
     if _is_list(kind):
-        return _lists_as_json(array)
+        return _joined(_as_json(array.flatten()), pc.list_value_length(array))
     if types.is_struct(kind):
         return _structs_as_json(array)
     texts, numbers, _ = texts_of(array)
@@ -142,10 +148,22 @@ def _as_json(array: pa.Array) -> list[str]:
     ]
 
 
-def _lists_as_json(array: pa.Array) -> list[str]:
-    items = iter(_as_json(array.flatten()))
-    lengths = pc.list_value_length(array).to_pylist()
-    return ["null" if n is None else f"[{','.join(next(items) for _ in range(n))}]" for n in lengths]
+def _joined(items: Iterable[str], lengths: pa.Array) -> list[str]:
+    """Put items into brackets, so many to each; "" is left out."""
+    left = iter(items)
+    return [
+        "null" if n is None else f"[{','.join(filter(None, islice(left, n)))}]" for n in lengths.to_pylist()
+    ]
+
+
+def _maps_as_json(array: pa.Array) -> list[str]:
+    pairs = _list_of_pairs(array)
+    names, values = map(_as_json, pairs.flatten().flatten())
+    items = [
+        "" if is_key_material(name) else f'{{"key":{name},"value":{value}}}'
+        for name, value in zip(names, values, strict=True)
+    ]
+    return _joined(items, pc.list_value_length(pairs))
 
 
 def _structs_as_json(array: pa.Array) -> list[str]:
