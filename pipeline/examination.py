@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from pipeline.errors import UsageError
 from pipeline.importer import produce
 from pipeline.model import RunRecord, State
 from pipeline.progress import Reading
+from pipeline.reports.failures import write_failures_as_they_came
 from pipeline.reports.rows import write_failures
 
 if TYPE_CHECKING:
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
 
 
 def examine(inventory: Inventory, job: Job, target: Target, out: Path | None = None) -> Findings:
-    """Read an inventory to its end and count; with `out`, write failures.csv into that folder.
+    """Read an inventory to its end and count; with `out`, write its failures into that folder.
 
-    Raises InventoryError, and UsageError for a folder that cannot be made.
+    Those in its own format take another reading. Raises InventoryError, and UsageError for a folder that
+    cannot be made.
     """
     findings = Findings(stopping=job.input.stopping)
     with Reading(Console(stderr=True), inventory.bytes_total) as show:
@@ -49,9 +52,18 @@ def examine(inventory: Inventory, job: Job, target: Target, out: Path | None = N
             header=inventory.header,
             job=job.data(),
             started_at=time.time(),
+            formats=inventory.formats,
         )
         write_failures(cast("Ledger", Unsent(record, portions)), out / "failures.csv")
+    for kind in inventory.formats if findings.problems else ():
+        again = Unsent(replace(record, formats=(kind,)), _read_again(inventory, job, target))
+        write_failures_as_they_came(cast("Ledger", again), out)
     return findings
+
+
+def _read_again(inventory: Inventory, job: Job, target: Target) -> Iterator[Portion]:
+    """Read it once it is asked for, which it is not for a format without a failures file of its own."""
+    yield from produce(inventory, job, target)
 
 
 def _shown(portions: Iterable[Portion], show: Reading) -> Iterator[Portion]:

@@ -47,6 +47,13 @@ class Inventory:
         return self.sources[0].header
 
     @property
+    def formats(self) -> tuple[str, ...]:
+        """The names of the files' formats, as their sources are registered."""
+        names = {plugin.loaded: plugin.name for plugin in every("sources") if plugin.loaded is not None}
+        kinds = dict.fromkeys(map(type, self.sources))
+        return tuple(names[kind] for kind in kinds if kind in names)
+
+    @property
     def bytes_total(self) -> int:
         """The size of all files in bytes, for progress."""
         return sum(source.bytes_total for source in self.sources)

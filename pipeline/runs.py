@@ -16,7 +16,7 @@ from pipeline.identifiers import normalise
 from pipeline.importer import Import, Work, open_target, produce
 from pipeline.inventory import open_inventory
 from pipeline.model import STILL_OPEN, RunRecord, State
-from pipeline.plugins import every, installed
+from pipeline.plugins import installed
 from pipeline.rules import rules_of
 from pipeline.settings import job_from, nearest
 from pipeline.spooling import in_files, kept, once
@@ -98,18 +98,11 @@ def start(names: Sequence[str], job: Job, runs: Path, run_id: str) -> Import:
             header=inventory.header,
             job=job.data(),
             started_at=time.time(),
-            formats=_formats_of(came),
+            formats=came.formats,
             corrects=_corrected_run(came, runs, job.target_kind),
         )
         ledger = installed("ledgers", "sqlite").create(folder, record)
     return Import(ledger, Work(portions, target, settings, job, inventory.bytes_total))
-
-
-def _formats_of(inventory: Inventory) -> tuple[str, ...]:
-    """Give the names of the formats of an inventory's files, as their sources are registered."""
-    names = {plugin.loaded: plugin.name for plugin in every("sources") if plugin.loaded is not None}
-    kinds = dict.fromkeys(map(type, inventory.sources))
-    return tuple(names[kind] for kind in kinds if kind in names)
 
 
 def _corrected_run(inventory: Inventory, runs: Path, target: str) -> str:

@@ -116,3 +116,19 @@ def test_failures_are_written_as_a_run_would_write_them_and_can_be_checked_again
     assert rows[0]["ac"] == "LPA:1$smdp.example$SECRET-1"
     again = CliRunner().invoke(app, ["check", str(failures), "--job", str(tmp_path / "job.toml"), "--json"])
     assert json.loads(again.stdout)["rows"] == 2
+
+
+def test_failures_are_written_in_the_inventorys_own_format_too(tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text(JOB, "utf-8")
+    rows = [
+        dict(zip(HEADER.split(","), line(n, iccid="123" * (n == 2)).split(","), strict=True)) for n in (1, 2)
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
+    words = ["check", str(tmp_path / "in.jsonl"), "--job", str(tmp_path / "job.toml")]
+
+    ended = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out")])
+
+    assert ended.exit_code == 1
+    (failure,) = map(json.loads, (tmp_path / "out" / "failures.jsonl").read_text("utf-8").splitlines())
+    assert (failure["iccid"], failure["simlift_code"]) == ("123", "iccid_format")
+    assert len((tmp_path / "out" / "failures.csv").read_text("utf-8").splitlines()) == 2
