@@ -6,7 +6,7 @@ What is true of most cells is decided for the whole column; a reason is built on
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -50,13 +50,19 @@ _DIGITS_ALONE = re.compile(r"\^\[0-9\]\{(\d+)(?:,(\d+))?\}\$")
 class Judged:
     """One column after its rule: its values, which of them hold, and check digits as Screened counts them.
 
-    `numbers` are the cells that do not hold because the file has a number there.
+    `numbers` are the cells that do not hold because the file has a number there, `rounded` those that other
+    rows show to be rounded.
     """
 
     values: pa.StringArray
     good: pa.BooleanArray
     checked: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     numbers: pa.BooleanArray | None = None
+    rounded: pa.BooleanArray | None = None
+
+    def without(self, rounded: pa.BooleanArray) -> Judged:
+        """Give the same, but that these cells do not hold."""
+        return replace(self, good=pc.and_not(self.good, rounded), rounded=rounded)
 
 
 class ColumnRule:
@@ -129,11 +135,17 @@ class ColumnRule:
         """Yield the same for cells that stand in no row."""
         bad = pc.indices_nonzero(pc.invert(judged.good))
         columns = [cells.take(bad), values := judged.values.take(bad), self._well_formed(values)]
-        columns.append(pa.repeat(False, len(bad)) if judged.numbers is None else judged.numbers.take(bad))
-        for index, raw, value, well_formed, number in zip(
+        columns += [
+            pa.repeat(False, len(bad)) if flags is None else flags.take(bad)
+            for flags in (judged.numbers, judged.rounded)
+        ]
+        for index, raw, value, well_formed, number, rounded in zip(
             bad.to_pylist(), *(column.to_pylist() for column in columns), strict=True
         ):
-            yield index, self._number(raw) if number else self._fault(raw, value, well_formed=well_formed)
+            if number or rounded:
+                yield index, self._number(raw) if number else self._rounded(raw)
+            else:
+                yield index, self._fault(raw, value, well_formed=well_formed)
 
     def judge_cells(self, cells: pa.StringArray, numbers: pa.BooleanArray | None = None) -> Judged:
         """Judge cells that stand in no row. A number is no identifier and no code, whatever its digits."""
@@ -261,6 +273,12 @@ class ColumnRule:
         words = (
             "a number in the file, not text, so its digits cannot be trusted; "
             "format the column as text and fill it again"
+        )
+        return f"{self.rule.code}_damaged", f"{self.where}: {words}, {self._shown(raw)}"
+
+    def _rounded(self, raw: str) -> tuple[str, str]:
+        words = (
+            "spreadsheet rounding: digits after the 15th are zeros, and other rows were rounded to the same"
         )
         return f"{self.rule.code}_damaged", f"{self.where}: {words}, {self._shown(raw)}"
 

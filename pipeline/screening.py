@@ -113,12 +113,18 @@ class Screen:
         self._changes = [
             column for column in self._columns if isinstance(column, ColumnRule) and column.rule.change
         ]
+        # Where every key goes with one value of another field, this one tells what became of the key.
+        self._companion = next(
+            (i for i, rule in enumerate(fields) if rule.one_per_key and fields[0].check), 0
+        )
         self._schema = pa.schema([(rule.name, pa.string()) for rule in fields])
         self._names = _names(fields, origins, header, settings)
 
     def __call__(self, chunk: Chunk, row_names: RowNames | None = None) -> Screened:
         """Judge every row of a chunk; reasons name a row by `row_names`, else by its number alone."""
         judged = [column.judge(chunk.rows, chunk.numbers) for column in self._columns]
+        if self._companion and (rounded := _rounded_alike(judged[0], judged[self._companion])) is not None:
+            judged[0] = judged[0].without(rounded)
         fields = pa.RecordBatch.from_arrays([column.values for column in judged], schema=self._schema)
         rows = pa.array(np.arange(chunk.rows.num_rows))
         counts = {name: count for verdict in judged for name, count in verdict.checked.items()}
@@ -167,6 +173,22 @@ class Screen:
             )
             for (index, found), key, position in zip(faults.items(), keys, positions, strict=True)
         ]
+
+
+def _rounded_alike(keys: Judged, companions: Judged) -> pa.BooleanArray | None:
+    """Say which keys are one that several were rounded to: it passes its check digit by chance.
+
+    Alone it could be a key like any other (DESIGN, invariant 7); with two companions it can't be both's.
+    """
+    suspects = pc.and_(keys.good, pc.ends_with(keys.values, "0000"))
+    if suspects.true_count:
+        suspects = pc.and_(suspects, pc.match_substring_regex(keys.values, "^[0-9]{15}0+$"))
+    if suspects.true_count <= 1:
+        return None
+    pairs = pa.table([keys.values.filter(suspects), companions.values.filter(suspects)], ["key", "companion"])
+    counted = pairs.group_by("key").aggregate([("companion", "count_distinct")])
+    several = counted.filter(pc.greater(counted["companion_count_distinct"], 1))["key"].combine_chunks()
+    return pc.and_(suspects, pc.is_in(keys.values, several)) if len(several) else None
 
 
 class _Names:

@@ -13,7 +13,17 @@ from pipeline.errors import InventoryError, UsageError
 from pipeline.identifiers import damage, luhn, mod97, normalise
 from pipeline.model import Chunk
 from pipeline.row_names import RowNames
-from pipeline.rules import Aliases, Change, Confidential, Form, FormsBy, Identifier, JoinedFrom, OneOf
+from pipeline.rules import (
+    Aliases,
+    Change,
+    Confidential,
+    Form,
+    FormsBy,
+    Identifier,
+    JoinedFrom,
+    OneOf,
+    OnePerKey,
+)
 from pipeline.screening import Rejected, Screen, Screened
 from pipeline.settings import Input
 
@@ -792,3 +802,26 @@ def test_a_column_of_digits_alone_is_judged_as_by_its_pattern(cells: list[str]) 
     )
     assert alone.rows.to_pylist() == beside.rows.to_pylist()
     assert alone.rejected == beside.rejected[:-1]
+
+
+class Card(BaseModel):
+    iccid: Annotated[str, Field(pattern="^[0-9]{19,20}$"), Identifier(check="luhn")]
+    eid: Annotated[str, OnePerKey()] = ""
+
+
+ZEROS = next(v for n in range(100) if luhn(v := f"8935711001{n:05d}0000"))
+
+
+def cards(*rows: tuple[str, str]) -> Screened:
+    return Screen(Card, ("iccid", "eid"), Input())(chunk(*rows))
+
+
+def test_rounding_that_passes_the_check_digit_shows_in_rows_of_other_eids() -> None:
+    found = cards((ZEROS, "a"), (GOOD["iccid"], "b"), (ZEROS, "c"), (ZEROS, "a"))
+    assert found.rows.to_pylist() == [1]
+    assert {no.code for no in found.rejected} == {"iccid_damaged"}
+    assert "rounding" in found.rejected[0].reason
+
+
+def test_zeros_at_the_end_of_a_key_of_one_eid_prove_nothing() -> None:
+    assert cards((ZEROS, "a"), (GOOD["iccid"], "b"), (ZEROS, "a")).rejected == []
