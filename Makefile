@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check format bench bench-worst bench-growth profile soak lock clean
+.PHONY: help demo test check format bench bench-worst bench-growth profile soak fuzz lock clean
 SEEDS  ?= 2000
 FIRST  ?= 1
+MINUTES ?= 10
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,6 +46,9 @@ profile: $(VENV)/.ready ## where the time goes: CPU time per row by stage
 
 soak: $(VENV)/.ready ## SEEDS=N simulated stories from seed FIRST on; a failing one is printed with its replay
 	$(BIN)/python tests/simulation/soak.py --seeds $(SEEDS) --first $(FIRST)
+
+fuzz: $(VENV)/.ready ## MINUTES of files made wrong for each source; OPTIONS="--source csv --seed 1"
+	$(BIN)/python tests/fuzz/fuzz.py --minutes $(MINUTES) $(OPTIONS)
 
 lock: ## pin what is installed now (names and versions only)
 	$(BIN)/python -m pip freeze --exclude-editable | grep -v -E '^(-e|pip|setuptools)' > constraints.txt

@@ -16,9 +16,11 @@ from pipeline.errors import InventoryError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-_SUFFIX = re.compile(r"(?<=[^(\[])(?:\([^()]*\)|\[[^\[\]]*\])+$")
+# Backwards, as from the front every bracket of a long name would be looked at from every other.
+_SUFFIX_BACKWARDS = re.compile(r"(?:\)[^()]*+\(|\][^\[\]]*+\[)+(?=[^(\[])")
 _IGNORED = re.compile(r"[\s_*\-\u00ad\u200b-\u200f\u2060\ufeff]+")
 _NO_LETTER_OR_DIGIT = re.compile(r"[^a-z0-9]+")
+_LONGEST_NAME = 200  # of key material: the pattern takes the square of a name's length
 # No two ways to read one text as owners: else a long name would take for ever.
 _OWNERS = (
     "encrypted|enc|e|usim|isim|sim|uicc|ota|code|scp[0-9]*|a[0-9]|authentication|auth|subscriber|master|aes|des|"
@@ -110,7 +112,13 @@ Origin = FromColumn | FromPair | FromDefault
 
 def fold(name: str) -> str:
     """Reduce a column name to what counts when two names are compared."""
-    return _SUFFIX.sub("", _IGNORED.sub("", name)).lower()
+    return _without_suffix(_IGNORED.sub("", name)).lower()
+
+
+def _without_suffix(name: str) -> str:
+    """Leave out the brackets at the end of a name, unless they are all of it."""
+    suffix = _SUFFIX_BACKWARDS.match(name[::-1])
+    return name[: -suffix.end()] if suffix else name
 
 
 def is_key_material(name: str) -> bool:
@@ -120,9 +128,10 @@ def is_key_material(name: str) -> bool:
     "ADM-2 (hex)", "GlobalPIN", whatever is called a key), but does not look into words ("Pink", "Admin",
     "monkey").
     """
-    if _KEY_MATERIAL.fullmatch(_NO_LETTER_OR_DIGIT.sub("", fold(name))):
+    bare = _NO_LETTER_OR_DIGIT.sub("", fold(name))
+    if len(bare) <= _LONGEST_NAME and _KEY_MATERIAL.fullmatch(bare):
         return True
-    plain = _SUFFIX.sub("", name.strip())
+    plain = _without_suffix(name.strip())
     for text in (plain, _INNER_WORD.sub(" ", plain)):
         words = _NO_LETTER_OR_DIGIT.split(text.lower())
         if words[0] == "k" or any(_KEY_WORD.fullmatch(word) for word in words):

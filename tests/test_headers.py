@@ -295,11 +295,28 @@ def test_no_column_that_an_installed_target_reads_is_taken_for_a_key() -> None:
         assert not any(map(is_key_material, names))
 
 
-@pytest.mark.parametrize("text", ["enc", "encrypted", "scp33des", "isdp", "a3a8", "e", "ki", "codekeyenc"])
+@pytest.mark.parametrize(
+    "text", ["enc", "encrypted", "scp33des", "isdp", "a3a8", "e", "ki", "codekeyenc", "()", "[]("]
+)
 def test_a_name_without_end_is_judged_in_no_time(text: str) -> None:
     begun = time.monotonic()
-    assert not is_key_material(text * (4_000 // len(text)) + "zz")
+    assert not is_key_material(f"a{text * (100_000 // len(text))}zz")
     assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "folded"),
+    [
+        ("a(b)", "a"),
+        ("a(b)[c]", "a"),
+        ("(a)b", "(a)b"),
+        ("(a)", "(a)"),
+        ("(a)(b)", "(a)"),
+        ("a(b)c)", "a(b)c)"),
+    ],
+)
+def test_brackets_at_the_end_of_a_name_do_not_count_unless_they_are_all_of_it(name: str, folded: str) -> None:
+    assert fold(name) == folded
 
 
 def test_what_cannot_be_seen_is_escaped_and_what_is_long_is_cut() -> None:

@@ -319,6 +319,13 @@ def test_cells_far_apart_are_refused_before_they_cost_the_memory_between_them(
     assert "more than can be read" in refusal(opened, raw_workbook(text_row(1, *HEADER) + cells))
 
 
+def test_sheets_that_reach_far_are_not_read_without_end(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = [HEADER, ROW, *[()] * 1_000, ("x",)]
+    monkeypatch.setattr("pipeline.sources.workbook._MOST_IN_ALL", 10_000)
+    assert ROW in rows_of(opened(workbook(*((f"{n}", far) for n in range(3)))))
+    assert "more than can be read" in refusal(opened, workbook(*((f"{n}", far) for n in range(4))))
+
+
 def test_a_format_kept_in_an_empty_cell_takes_no_room(opened: Any) -> None:
     far = '<row r="1048576" s="1"><c r="XFD1048576" s="1"/></row>'
     assert rows_of(opened(raw_workbook(text_row(1, *HEADER) + text_row(2, *ROW) + far))) == [ROW]

@@ -28,6 +28,7 @@ ZIP = b"PK\x03\x04"
 _MOST_BYTES = 2_000_000_000  # of all parts, unpacked: a full sheet of 1,048,576 rows has 500 MB
 _MOST_SWELLING, _FREE_BYTES = 200, 100_000_000  # real sheets unpack to 5 to 40 times their size
 _MOST_CELLS = 30_000_000  # held as a block: 1,048,576 rows of 28 columns
+_MOST_IN_ALL = 4 * _MOST_CELLS  # of all sheets, one after the other: ten seconds; full ones have 2 GB
 _MOST_ROWS, _MOST_COLUMNS = 1_048_576, 16_384  # of a sheet (ECMA-376)
 _PIECE_BYTES = 4_000_000
 _ENCRYPTED = 1  # flag of a zip's entry
@@ -83,6 +84,7 @@ class Workbook:
 
         with seekable(self._file) as content, _damage_told(self._file.name):
             book = CalamineWorkbook.from_filelike(_with_error_texts(content) if self._has_errors else content)
+        left = _MOST_IN_ALL
         for index, sheet in enumerate(book.sheets_metadata):
             shown = sheet.typ == SheetTypeEnum.WorkSheet and sheet.visible == SheetVisibleEnum.Visible
             if not shown or (indices and index not in indices):
@@ -90,6 +92,12 @@ class Workbook:
             with _damage_told(self._file.name):
                 cells = book.get_sheet_by_index(index)
             if cells.start is not None:
+                left -= cells.width * cells.height
+                if left < 0:
+                    raise InventoryError(
+                        f"{self._file.name}: its sheets reach over more than can be read; save those with "
+                        "rows as CSV"
+                    )
                 yield Sheet(index, sheet.name, cells.width, cells.start[0] + cells.height, cells)
 
 
