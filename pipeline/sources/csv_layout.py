@@ -55,10 +55,9 @@ class Layout:
         if cells < self.columns:
             missing = self.columns - cells
             return b"" if any(self.names[cells:]) else line + self.delimiter * missing
+        kept, *surplus = line.rsplit(self.delimiter, cells - self.columns)
         blanks = b" \t".replace(self.delimiter, b"")
-        surplus = rb"(?:%b[%b]*){%d}\Z" % (re.escape(self.delimiter), blanks, cells - self.columns)
-        found = re.search(surplus, line)
-        return line[: found.start()] if found else b""
+        return b"" if any(cell.strip(blanks) for cell in surplus) else kept
 
 
 def read_layout(path: str, stream: ByteStream, needed: Collection[str], row_bytes: int) -> Layout:
