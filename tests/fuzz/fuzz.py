@@ -149,12 +149,12 @@ class Fuzzer:
         )
         # What is long takes long, and what each part of an import makes of it is no hang.
         screened = size < _MOST_SCREENED_BYTES and rng.random() < 0.4
-        target = rng.choice(["sim-express", "sim-express", "bulk-subscriber"]) if screened else ""
         return Case(
             settings=settings,
             block_bytes=max(rng.choice(sizes), size // 500) if is_small else 0,
-            target=target,
-            examined=bool(target) and rng.random() < 0.2,
+            target=rng.choice(["", "sim-express", "sim-express", "bulk-subscriber"]),
+            screened=screened,
+            examined=screened and rng.random() < 0.2,
             left=rng.random() < 0.1,
         )
 
