@@ -39,8 +39,8 @@ def carry_out(work: Import, folder: Path) -> int:
         work.ledger.close()
     because = Redactor(work.secrets).text(record.stop_reason)
     found = [
-        f"  finding    {rows:>12,} x {code}, see log.jsonl or simlift check"
-        for code, rows in work.findings.items()
+        f"  finding    {tally.rows:>12,} x {tally.code}, see report.html or simlift check"
+        for tally in work.findings.values()
     ]
     sys.stdout.write("".join(f"{line}\n" for line in [*result_lines(summary, folder, because), *found]))
     return record.exit_code or 0

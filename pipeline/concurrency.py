@@ -100,6 +100,18 @@ class Concurrency:
         self._rest = 2
 
     @property
+    def ceiling(self) -> int:
+        """The most that `limit` may ever be."""
+        return self._ceiling
+
+    @ceiling.setter
+    def ceiling(self, ceiling: int) -> None:
+        self._ceiling = ceiling
+        self._good = min(self._good, ceiling)
+        self.limit = min(self.limit, ceiling)
+        self._reached = self._open >= self.limit
+
+    @property
     def rate_per_s(self) -> float | None:
         """Requests per second that may leave, spaced evenly; None while no limit is known."""
         return self._rate.per_s

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pydantic import BaseModel
 
+    from pipeline.chronicle import Event, Sample
     from pipeline.files import InventoryFile
     from pipeline.model import (
         Batch,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         Exceptional,
         Fault,
         Finding,
+        FindingTally,
         Reply,
         ResumePoint,
         RunRecord,
@@ -169,6 +171,42 @@ class Ledger(Protocol):
 
     def update_run(self, **facts: Any) -> None:
         """Change facts of the RunRecord by field name; durable on return."""
+        ...
+
+    async def note(self, event: Event) -> None:
+        """Write an event down; its id is the ledger's to give."""
+        ...
+
+    def wish(self, event: Event) -> None:
+        """Write down what a person asks of the run: any process may. Durable on return."""
+        ...
+
+    def wishes(self) -> Sequence[Event]:
+        """Give the wishes that nobody has acted on, oldest first; cheap, to be asked often."""
+        ...
+
+    async def take(self, wish: Event, at: float) -> None:
+        """Write down that a wish has been acted on."""
+        ...
+
+    def events(self) -> Sequence[Event]:
+        """Give all events, oldest first."""
+        ...
+
+    async def write_sample(self, sample: Sample) -> None:
+        """Write down how the run stands at one moment."""
+        ...
+
+    def samples(self) -> Sequence[Sample]:
+        """Give all samples in their order."""
+        ...
+
+    def write_findings(self, tallies: Sequence[FindingTally]) -> None:
+        """Put these tallies of findings in place of those before; durable on return."""
+        ...
+
+    def findings(self) -> Sequence[FindingTally]:
+        """Give the tallies of findings, the largest first."""
         ...
 
     def run(self) -> RunRecord:

@@ -78,14 +78,14 @@ class HttpClient:
 
 @asynccontextmanager
 async def open_http(base_url: str, pace: Pace, limits: Limits) -> AsyncIterator[HttpClient]:
-    """Open a client for one run, with as many connections as requests may be in flight."""
+    """Open a client for one run. Its connections are as many as requests in flight: those have a bound."""
     timeout = aiohttp.ClientTimeout(
         total=limits.connect_timeout_s + limits.reply_timeout_s,
         sock_connect=limits.connect_timeout_s,
         sock_read=limits.reply_timeout_s,
     )
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=limits.concurrency + 1),
+        connector=aiohttp.TCPConnector(limit=0),
         timeout=timeout,
         cookie_jar=aiohttp.DummyCookieJar(),
         read_bufsize=_PIECE_BYTES,

@@ -10,7 +10,7 @@ import random
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,12 +19,12 @@ from pipeline.errors import InventoryError, LedgerError
 from pipeline.feed import Feed
 from pipeline.http_client import open_http
 from pipeline.logs import secrets_in
-from pipeline.model import ExitCode, RunRecord, Snapshot, State, Status
+from pipeline.model import ExitCode, FindingTally, RunRecord, Snapshot, State, Status
 from pipeline.pace import Pace
 from pipeline.plugins import installed
 from pipeline.producer import Producer
 from pipeline.row_names import RowNames
-from pipeline.settings import Endpoint, Job, read_table
+from pipeline.settings import Endpoint, Job, Limits, read_table
 from pipeline.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
@@ -132,14 +132,16 @@ class Import:
         self._counts = {**ledger.counts(), Status.REJECTED: 0, Status.DUPLICATE: 0}
         self._batches_before = ledger.batches()
         self._never_sent: Counter[Status] = Counter()
-        self.findings: Counter[str] = Counter()  # by code, as far as this process has read
+        self.findings: dict[str, FindingTally] = {}  # by code, as far as this process has read
         self._rows_read = self._bytes_read = 0
         self._began = time.monotonic()
         self._signal = 0
         self._pool: WorkerPool | None = None
         self._feed: Feed | None = None
-        self._pace: Pace | None = None
         self._http: Http | None = None
+        self._limits = work.job.limits if work else Limits()
+        self._share = 1.0  # of requests_per_second, as the hour has it
+        self._pace = Pace(self._limits.requests_per_second)
 
     @property
     def secrets(self) -> list[str]:
@@ -168,8 +170,7 @@ class Import:
         return self._close_books(state, reason)
 
     async def _work(self, todo: Work) -> tuple[State, str]:
-        limits = todo.job.limits
-        pace = self._pace = Pace(limits.requests_per_second)
+        limits, pace = self._limits, self._pace
         with ThreadPoolExecutor(1, thread_name_prefix="producer") as executor:
             feed = self._feed = Feed(todo.portions, self._absorb, executor)
             async with self._connect(todo.settings.base_url, pace, limits) as http:
@@ -200,17 +201,62 @@ class Import:
             self._never_sent.update(row.status for row in portion.exceptional if row.status)
         self._rows_read, self._bytes_read = portion.rows_read, portion.bytes_read
         for finding in portion.findings:
-            if not self.findings[finding.code]:
+            tally = self.findings.get(finding.code)
+            if tally is None:
                 log.warning("finding", code=finding.code, first=finding.words)
-            self.findings[finding.code] += 1
+            tally = tally or FindingTally(finding.code, 0, finding.words)
+            self.findings[finding.code] = replace(tally, rows=tally.rows + 1)
+
+    @property
+    def job(self) -> Job | None:
+        """The job that is carried out; None where nothing was left to do."""
+        return self._todo.job if self._todo else None
+
+    @property
+    def limits(self) -> Limits:
+        """The limits in force, as they were tuned."""
+        return self._limits
+
+    def tune(self, limits: Limits) -> None:
+        """Go on within other limits: another rate, another concurrency; the rest must be as before."""
+        self._limits = limits
+        self._pace.tune(limits.requests_per_second * self._share)
+        if self._pool is not None:
+            self._pool.ceiling = limits.concurrency
+
+    def slow_to(self, share: float) -> None:
+        """Use this share of requests_per_second from now on, above 0 and at most 1."""
+        self._share = share
+        self._pace.tune(self._limits.requests_per_second * share)
+
+    def shut(self, gate: str, why: str) -> None:
+        """Let nothing leave until this gate is opened again; what is in flight is answered and settled."""
+        self._pace.shut(gate, why)
+
+    def open(self, gate: str) -> None:
+        """Open a gate again; once none is shut, the run goes on."""
+        self._pace.open(gate)
+        if self._pool is not None:
+            self._pool.gates_changed()
+
+    def tempo(self) -> tuple[float, int]:
+        """Give the mean round trip in seconds (0: none) and the push-backs since this was last asked."""
+        return self._pool.tempo() if self._pool is not None else (0.0, 0)
 
     def stop(self, signal_number: int) -> None:
         """Take no new batch, let those in flight be answered for a while, then end as interrupted."""
         self._signal = signal_number
-        if self._pool is None or self._todo is None:
+        self._drain(State.INTERRUPTED, "interrupted by a signal; `simlift resume` goes on from here")
+
+    def stop_for(self, reason: str) -> None:
+        """Take no new batch, let those in flight be answered for a while, then end as stopped."""
+        self._drain(State.STOPPED, reason)
+
+    def _drain(self, state: State, reason: str) -> None:
+        if self._pool is None:
             return
-        self._pool.stop(State.INTERRUPTED, "interrupted by a signal; `simlift resume` goes on from here")
-        grace_s = min(GRACE_S, self._todo.job.limits.reply_timeout_s)
+        self._pool.stop(state, reason)
+        grace_s = min(GRACE_S, self._limits.reply_timeout_s)
         asyncio.get_running_loop().call_later(grace_s, self._pool.abandon)
 
     def abandon(self) -> None:
@@ -235,8 +281,11 @@ class Import:
             in_flight=pool.in_flight if pool else 0,
             waiting=pool.waiting if pool else 0,
             elapsed_s=time.monotonic() - self._began,
-            holding=(self._pace.holding() if self._pace else "") or (pool.only_waits() if pool else ""),
+            holding=self._pace.holding() or (pool.only_waits() if pool else ""),
             open_tickets=pool.open_tickets if pool else 0,
+            rate_per_s=self._pace.allowed_per_s,
+            concurrency=pool.concurrency if pool else 0,
+            ceiling=self._limits.concurrency,
         )
 
     def _close_books(self, state: State, reason: str) -> RunRecord:
@@ -251,8 +300,13 @@ class Import:
             )
         exit_code = self._exit_code(state, counts)
         log.info(
-            "run ended", state=str(state), reason=reason, exit_code=exit_code, findings=dict(self.findings)
+            "run ended",
+            state=str(state),
+            reason=reason,
+            exit_code=exit_code,
+            findings={code: tally.rows for code, tally in self.findings.items()},
         )
+        self.ledger.write_findings(list(self.findings.values()))
         self.ledger.update_run(
             state=state,
             stop_reason=reason,

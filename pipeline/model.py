@@ -408,6 +408,15 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class FindingTally:
+    """How many rows bear one finding, with the words said of the first."""
+
+    code: str
+    rows: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """The ledger's facts of one run; `job` is the job file as data (secrets by reference).
 
@@ -435,7 +444,10 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Where a run stands now, for progress and for `status`."""
+    """Where a run stands now, for progress and for `status`.
+
+    `rate_per_s` and `concurrency` are what is allowed just now, `ceiling` the most that concurrency may be.
+    """
 
     counts: Mapping[Status, int]
     rows_read: int
@@ -449,6 +461,9 @@ class Snapshot:
     elapsed_s: float
     holding: str = ""
     open_tickets: int = 0
+    rate_per_s: float = 0.0
+    concurrency: int = 0
+    ceiling: int = 0
 
     @property
     def settled(self) -> int:

@@ -13,6 +13,7 @@ from aiolimiter import AsyncLimiter
 from pipeline.errors import NoReply
 from pipeline.model import Fault, FaultKind
 
+_WINDOW_S = 1.0
 _STOPPING = Fault(FaultKind.WITHDRAWN, "stopping", "the run is stopping", reached=False)
 
 
@@ -26,40 +27,83 @@ class Pace:
 
     def __init__(self, requests_per_second: float) -> None:
         self.requests_per_second = requests_per_second
-        burst = max(1, int(requests_per_second / 100))
-        self._limiter = AsyncLimiter(burst, burst / (requests_per_second - burst + 1))
+        self._limiter = _limiter(requests_per_second)
         self._learned_per_s: float | None = None
         self._next = self._held_until = -math.inf
         self._why = ""
+        self._shut: dict[str, str] = {}
+        self._opened = asyncio.Event()
         self._closed = False
         self._waiting: set[asyncio.Timeout] = set()
 
+    @property
+    def allowed_per_s(self) -> float:
+        """Requests per second that may leave just now: what the job allows or, if less, the vendor."""
+        return min(self.requests_per_second, self._learned_per_s or math.inf)
+
     async def permit(self) -> None:
         """Wait until one request may leave. Raises NoReply (nothing sent) once the pace is closed."""
-        if self._closed:
-            raise NoReply(_STOPPING)
-        try:
-            async with asyncio.timeout(None) as wait:
-                self._waiting.add(wait)
-                try:
-                    await self._turn()
-                finally:
-                    self._waiting.discard(wait)
-        except TimeoutError:
-            raise NoReply(_STOPPING) from None
+        while not self._closed:
+            try:
+                async with asyncio.timeout(None) as wait:
+                    self._waiting.add(wait)
+                    try:
+                        await self._turn()
+                    finally:
+                        self._waiting.discard(wait)
+            except TimeoutError:
+                continue  # closed, or the rate is another one: line up anew
+            return
+        raise NoReply(_STOPPING)
+
+    @property
+    def is_shut(self) -> bool:
+        """True while a gate is shut."""
+        return bool(self._shut)
+
+    async def _open_gates(self) -> None:
+        while self._shut and not self._closed:
+            await self._opened.wait()
 
     async def _turn(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._learned_per_s is not None:
-            at = max(loop.time(), self._next)
-            self._next = at + 1 / self._learned_per_s
-            await asyncio.sleep(at - loop.time())
-        # The limiter comes last: whatever waited after it could catch up with its neighbours.
-        await self._limiter.acquire()
-        # A hold may begin while others wait for the limiter, or be prolonged while it lasts.
-        while (wait_s := self._held_until - loop.time()) > 0:
-            await asyncio.sleep(wait_s)
+        while True:
+            await self._open_gates()
+            if self._learned_per_s is not None:
+                at = max(loop.time(), self._next)
+                self._next = at + 1 / self._learned_per_s
+                await asyncio.sleep(at - loop.time())
+            # The limiter comes last: whatever waited after it could catch up with its neighbours.
             await self._limiter.acquire()
+            # A hold may begin while others wait for the limiter, or be prolonged while it lasts.
+            while (wait_s := self._held_until - loop.time()) > 0:
+                await asyncio.sleep(wait_s)
+                await self._limiter.acquire()
+            if not self._shut:
+                return
+
+    def tune(self, requests_per_second: float) -> None:
+        """Permit at another rate from now on.
+
+        Nothing leaves for a second first: so no window of a second holds permissions of both rates.
+        """
+        if requests_per_second == self.requests_per_second:
+            return
+        self.requests_per_second = requests_per_second
+        self._limiter = _limiter(requests_per_second)
+        self.hold(_WINDOW_S, "the rate was changed")
+        self._line_up_anew()
+
+    def shut(self, gate: str, why: str) -> None:
+        """Let nothing leave until this gate is opened, for the reason given; other gates stay as they are."""
+        self._shut[gate] = why
+        self._opened.clear()
+
+    def open(self, gate: str) -> None:
+        """Open a gate; once none is shut, permissions are given again."""
+        self._shut.pop(gate, None)
+        if not self._shut:
+            self._opened.set()
 
     def learn(self, requests_per_second: float | None) -> None:
         """Space permissions no closer than the vendor was found to allow; None: it never pushed back."""
@@ -74,13 +118,23 @@ class Pace:
     def holding(self) -> str:
         """Say in words what holds the pace now, or nothing."""
         left_s = self._held_until - asyncio.get_running_loop().time()
-        return f"{self._why}, {left_s:.0f} s left" if left_s > 0 else ""
+        held = [f"{self._why}, {left_s:.0f} s left"] if left_s > 0 else []
+        return "; ".join([*self._shut.values(), *held])
 
     def close(self) -> None:
         """Give no more permissions; whoever waits for one is turned away."""
         if self._closed:
             return
         self._closed = True
+        self._opened.set()
+        self._line_up_anew()
+
+    def _line_up_anew(self) -> None:
         now = asyncio.get_running_loop().time()
         for wait in self._waiting:
             wait.reschedule(now)
+
+
+def _limiter(requests_per_second: float) -> AsyncLimiter:
+    burst = max(1, int(requests_per_second / 100))
+    return AsyncLimiter(burst, burst / (requests_per_second - burst + 1))

@@ -167,6 +167,34 @@ class Input(Table):
         return copy
 
 
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Window(Table):
+    """[window]: at what hours the run may send, and how much of the rate at which hours.
+
+    Hours are "22:00-06:00" in `zone`; `days` are those on which they begin. Without `open` it is always open.
+    """
+
+    open: str | list[str] = ""
+    days: list[Day] = Field(default_factory=list)
+    zone: str = "UTC"
+    shares: dict[str, Share] = Field(default_factory=dict)
+
+
+class Guards(Table):
+    """[guards]: what stops a run before damage spreads; 0 or "go": this guard is off."""
+
+    canary_items: int = Field(default=0, ge=0)
+    canary_share: float = Field(default=0.05, ge=0, le=1)
+    budget_items: int = Field(default=0, ge=0)
+    budget_share: float = Field(default=0.0, ge=0, le=1)
+    budget_over_items: int = Field(default=10_000, ge=1)
+    new_code: Literal["go", "hold", "stop"] = "go"
+    known_codes: list[str] = Field(default_factory=list)
+
+
 class Job(Table):
     """The whole job file. `target` stays as data: the target's own model reads it."""
 
@@ -175,6 +203,8 @@ class Job(Table):
     retry: Retry = Retry()
     completion: Completion = Completion()
     input: Input = Input()
+    window: Window = Window()
+    guards: Guards = Guards()
     _where: str = PrivateAttr(default="job file")
 
     @property

@@ -36,24 +36,35 @@ class VendorState:
         self, policy: Retry, rng: random.Random, pace: Pace, *, concurrency: int, batch_items: int
     ) -> None:
         self._pace = pace
-        self._concurrency = concurrency
-        self._most_lost = LOST_BESIDES + policy.attempts * concurrency
+        self._attempts = policy.attempts
         self._found = Concurrency(concurrency)
         self._refused_alone: Counter[str] = Counter()
         self._lost_in_a_row: Counter[str] = Counter()
         self._sends = False  # there was a send
         self._sends_fail = False  # the last send met a passing fault
         self._closed = False
+        self._trips_s: list[float] = []  # round trips, and below the push-backs, since `tempo` was asked
+        self._pushed_back = 0
         self.accepted = False  # the vendor has taken at least one item
         self.size = BatchSize(batch_items)
         self.slots = Slots(self._found.limit)
         self.breaker = Breaker(policy, rng)
 
+    @property
+    def ceiling(self) -> int:
+        """How many requests may be open at most."""
+        return self._found.ceiling
+
+    @ceiling.setter
+    def ceiling(self, ceiling: int) -> None:
+        self._found.ceiling = ceiling
+        self._allow()
+
     def close(self) -> None:
         """Hold nobody back any more: whoever waits comes to see that the run stops."""
         self._closed = True
         self.breaker.close()
-        self.slots.limit = self._concurrency
+        self._allow()
 
     def health(self) -> Vendor:
         """Say how the vendor as a whole is doing."""
@@ -73,6 +84,9 @@ class VendorState:
         """
         if not timed.sent:
             return
+        if fault is None:
+            self._trips_s.append(timed.round_trip_s)
+        self._pushed_back += pushed_back
         whole = 2 * items >= self.size.bound or not self._sends
         self._found.closed(
             asyncio.get_running_loop().time(),
@@ -80,8 +94,17 @@ class VendorState:
             pushed_back=pushed_back or (fault is not None and fault.code == "timeout"),
             over_rate=fault is not None and fault.code == "http_429",
         )
-        self.slots.limit = self._concurrency if self._closed else self._found.limit
+        self._allow()
         self._pace.learn(self._found.rate_per_s)
+
+    def _allow(self) -> None:
+        self.slots.limit = self.ceiling if self._closed else self._found.limit
+
+    def tempo(self) -> tuple[float, int]:
+        """Give the mean round trip in seconds (0: none) and the push-backs since this was last asked."""
+        trips_s, pushed_back = self._trips_s, self._pushed_back
+        self._trips_s, self._pushed_back = [], 0
+        return (sum(trips_s) / len(trips_s) if trips_s else 0.0), pushed_back
 
     def asked(self, fault: Fault | None, *, probe: bool) -> str:
         """Learn from the outcome of a question; say why the run must stop, or nothing."""
@@ -123,7 +146,7 @@ class VendorState:
             return ""
         self._lost_in_a_row[what] += 1
         lost = self._lost_in_a_row[what]
-        too_many = lost >= self._most_lost
+        too_many = lost >= LOST_BESIDES + self._attempts * self.ceiling
         return _words(f"the vendor answered none of {lost} requests in a row", fault) if too_many else ""
 
     def _learn_refusal(self, batch: Batch, fault: Fault) -> str:

@@ -64,7 +64,7 @@ class WorkerPool:
     ) -> None:
         self._feed, self._target, self._http = feed, target, http
         self._ledger, self._pace, self._policy, self._rng = ledger, pace, policy, rng
-        self._concurrency = limits.concurrency
+        self._ceiling = limits.concurrency
         self._exists_is_good = exists_is_good
         self._backlog = Backlog(
             batch_items=batch_items,
@@ -74,6 +74,7 @@ class WorkerPool:
         self._tickets = OpenTickets(completion)
         self._vendor = VendorState(policy, rng, pace, concurrency=limits.concurrency, batch_items=batch_items)
         self._changed = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._asked_last = False
         self._asking = self.in_flight = self.claimed = self._calls_lost = 0
@@ -84,13 +85,41 @@ class WorkerPool:
     async def run(self) -> State:
         """Work until every item is final, or until stopped."""
         async with asyncio.TaskGroup() as group:
-            self._workers = [
-                group.create_task(self._work(), name=f"worker-{number}")
-                for number in range(self._concurrency)
-            ]
+            self._group = group
+            self._employ()
         if self.state is State.RUNNING:
             self.state = State.STOPPED if self.stop_reason else State.FINISHED
         return self.state
+
+    def _employ(self) -> None:
+        """Have as many workers as requests may be open; with fewer slots the others wait."""
+        if self._group is None or self.state is not State.RUNNING:
+            return
+        for number in range(len(self._workers), self._ceiling):
+            self._workers.append(self._group.create_task(self._work(), name=f"worker-{number}"))
+
+    @property
+    def ceiling(self) -> int:
+        """How many requests may be open at most; may be changed while the pool works."""
+        return self._ceiling
+
+    @ceiling.setter
+    def ceiling(self, ceiling: int) -> None:
+        self._ceiling = self._vendor.ceiling = ceiling
+        self._employ()
+
+    @property
+    def concurrency(self) -> int:
+        """How many requests may be open just now."""
+        return self._vendor.slots.limit
+
+    def tempo(self) -> tuple[float, int]:
+        """Give the mean round trip in seconds (0: none) and the push-backs since this was last asked."""
+        return self._vendor.tempo()
+
+    def gates_changed(self) -> None:
+        """Let the workers look again whether anything may leave."""
+        self._pulse()
 
     @property
     def waiting(self) -> int:
@@ -146,6 +175,9 @@ class WorkerPool:
         """Give what to do next: questions in turn with sends, the backlog before what is fresh."""
         loop = asyncio.get_running_loop()
         while self.state is State.RUNNING:
+            if self._pace.is_shut and not self._done:
+                await self._change(math.inf)
+                continue
             now = loop.time()
             eager = self._feed.exhausted or self._backlog.full or self._tickets.full
             work: Batch | Question | None = None if self._asked_last else self._tickets.take(now)

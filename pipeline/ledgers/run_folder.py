@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAME = "ledger.sqlite"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _APPLICATION_ID = 0x53494D4C  # "SIML"
 _BUSY_TIMEOUT_S = 30
 
@@ -187,7 +187,7 @@ def _upgrade(connection: sqlite3.Connection, older: int, *, read_only: bool) -> 
     """Add what a version lacks: in the file for its owner, in the reader's view of it for a reader."""
     newer = older + 1
     if read_only:
-        connection.execute(SQL[f"schema {older} as {newer}"])
+        connection.executescript(SQL[f"schema {older} as {newer}"])
     else:
         connection.executescript(
             f"BEGIN IMMEDIATE;{SQL[f'schema {newer} from {older}']}PRAGMA user_version = {newer};COMMIT"

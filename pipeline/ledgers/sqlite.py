@@ -19,7 +19,7 @@ import msgspec
 import pyarrow.compute as pc
 
 from pipeline.errors import LedgerError
-from pipeline.ledgers import outcomes, rows, run_folder, takeover
+from pipeline.ledgers import chronicle, outcomes, rows, run_folder, takeover
 from pipeline.ledgers.group_commit import GroupCommit
 from pipeline.ledgers.packing import pack_keys, pack_positions, unpack_keys, unpack_positions
 from pipeline.ledgers.run_folder import SQL
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipeline.model import Batch, Completion, ResumePoint, Settlement
+    from pipeline.chronicle import Event, Sample
+    from pipeline.model import Batch, Completion, FindingTally, ResumePoint, Settlement
 
 _CLAIMED, _SETTLED, _VOID = 0, 1, 2
 _LISTS = ("inventory", "header", "formats")
@@ -119,6 +120,30 @@ class SqliteLedger:
         """Open the rows again that are in doubt with their ticket kept; count them. Raises LedgerError."""
         return self._owner.write_now(_ask_again)
 
+    async def note(self, event: Event) -> None:
+        """Write an event down. Raises LedgerError."""
+        await self._owner.write(partial(chronicle.note, event))
+
+    async def take(self, wish: Event, at: float) -> None:
+        """Write down that a wish has been acted on. Raises LedgerError."""
+        await self._owner.write(partial(chronicle.take, wish, at))
+
+    async def write_sample(self, sample: Sample) -> None:
+        """Write a sample down. Raises LedgerError."""
+        await self._owner.write(partial(chronicle.write_sample, sample))
+
+    def write_findings(self, tallies: Sequence[FindingTally]) -> None:
+        """Put these tallies in place of those before; durable on return. Raises LedgerError."""
+        self._owner.write_now(partial(chronicle.write_findings, tallies))
+
+    def wish(self, event: Event) -> None:
+        """Write down what a person asks of the run, beside its owner. Raises LedgerError."""
+        try:
+            with closing(run_folder.connect_writer(self._path)) as connection:
+                chronicle.note(event, connection)
+        except sqlite3.Error as error:
+            raise run_folder.explain(error, self._path) from error
+
     def update_run(self, **facts: Any) -> None:
         """Change facts of the RunRecord by field name; durable on return. Raises LedgerError."""
         self._owner.write_now(partial(_update_run, facts))
@@ -138,6 +163,26 @@ class SqliteLedger:
         return self._writer
 
     # ------------------------------------------------------------ reading
+
+    def wishes(self) -> Sequence[Event]:
+        """Give the wishes that nobody has acted on, oldest first. Raises LedgerError, as all reading does."""
+        with self._reading() as connection:
+            return chronicle.wishes(connection)
+
+    def events(self) -> Sequence[Event]:
+        """Give all events, oldest first."""
+        with self._reading() as connection:
+            return chronicle.events(connection)
+
+    def samples(self) -> Sequence[Sample]:
+        """Give all samples in their order."""
+        with self._reading() as connection:
+            return chronicle.samples(connection)
+
+    def findings(self) -> Sequence[FindingTally]:
+        """Give the tallies of findings, the largest first."""
+        with self._reading() as connection:
+            return chronicle.findings(connection)
 
     def run(self) -> RunRecord:
         """Give the run's facts. Raises LedgerError, as all reading does."""

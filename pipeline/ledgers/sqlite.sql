@@ -26,7 +26,9 @@ CREATE TABLE batch (
     low TEXT NOT NULL, high TEXT NOT NULL,  -- least and greatest key, so that a search can skip the batch
     claimed_at REAL NOT NULL, settled_at REAL,
     positions BLOB,                 -- packed; NULL: first to last without a gap
-    keys BLOB NOT NULL              -- packed
+    keys BLOB NOT NULL,             -- packed
+    code TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '',  -- why it had no answer for its items
+    request_id TEXT NOT NULL DEFAULT ''     -- the vendor's name for the call, or ours
 );
 CREATE INDEX batch_first ON batch (first);
 CREATE TABLE row (
@@ -39,6 +41,22 @@ CREATE TABLE row (
     ticket TEXT, call TEXT          -- what the vendor promised, and in which call; NULL: no promise
 );
 CREATE INDEX row_ticket ON row (status) WHERE ticket IS NOT NULL;
+CREATE TABLE attempt (              -- what the vendor said of an item that was then sent again
+    position INTEGER NOT NULL, batch INTEGER NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (position, batch)
+) WITHOUT ROWID;
+CREATE TABLE event (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, words TEXT NOT NULL, by TEXT NOT NULL,
+    data TEXT NOT NULL,             -- JSON
+    taken_at REAL                   -- NULL: a wish that nobody has acted on
+);
+CREATE INDEX event_wish ON event (id) WHERE taken_at IS NULL;
+CREATE TABLE finding (code TEXT PRIMARY KEY, rows INTEGER NOT NULL, words TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE sample (
+    at REAL PRIMARY KEY, rows INTEGER NOT NULL, requests INTEGER NOT NULL, in_flight INTEGER NOT NULL,
+    concurrency INTEGER NOT NULL, rate_per_s REAL NOT NULL, round_trip_s REAL NOT NULL,
+    pushed_back INTEGER NOT NULL, open_tickets INTEGER NOT NULL, holding TEXT NOT NULL
+) WITHOUT ROWID;
 
 -- name: schema 2 from 1
 ALTER TABLE row ADD COLUMN ticket TEXT;
@@ -55,6 +73,36 @@ ALTER TABLE run ADD COLUMN corrects TEXT NOT NULL DEFAULT '';
 
 -- name: schema 2 as 3
 CREATE TEMP VIEW run AS SELECT *, '[]' AS formats, '' AS corrects FROM main.run;
+
+-- name: schema 4 from 3
+ALTER TABLE batch ADD COLUMN code TEXT NOT NULL DEFAULT '';
+ALTER TABLE batch ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+ALTER TABLE batch ADD COLUMN request_id TEXT NOT NULL DEFAULT '';
+CREATE TABLE attempt (              -- what the vendor said of an item that was then sent again
+    position INTEGER NOT NULL, batch INTEGER NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (position, batch)
+) WITHOUT ROWID;
+CREATE TABLE event (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, words TEXT NOT NULL, by TEXT NOT NULL,
+    data TEXT NOT NULL,             -- JSON
+    taken_at REAL                   -- NULL: a wish that nobody has acted on
+);
+CREATE INDEX event_wish ON event (id) WHERE taken_at IS NULL;
+CREATE TABLE finding (code TEXT PRIMARY KEY, rows INTEGER NOT NULL, words TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE sample (
+    at REAL PRIMARY KEY, rows INTEGER NOT NULL, requests INTEGER NOT NULL, in_flight INTEGER NOT NULL,
+    concurrency INTEGER NOT NULL, rate_per_s REAL NOT NULL, round_trip_s REAL NOT NULL,
+    pushed_back INTEGER NOT NULL, open_tickets INTEGER NOT NULL, holding TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- name: schema 3 as 4
+CREATE TEMP VIEW batch AS SELECT *, '' AS code, '' AS reason, '' AS request_id FROM main.batch;
+CREATE TEMP TABLE attempt (position INTEGER, batch INTEGER, code TEXT, reason TEXT);
+CREATE TEMP TABLE event (id INTEGER, at REAL, kind TEXT, words TEXT, by TEXT, data TEXT, taken_at REAL);
+CREATE TEMP TABLE finding (code TEXT, rows INTEGER, words TEXT);
+CREATE TEMP TABLE sample (
+    at REAL, rows INTEGER, requests INTEGER, in_flight INTEGER, concurrency INTEGER, rate_per_s REAL,
+    round_trip_s REAL, pushed_back INTEGER, open_tickets INTEGER, holding TEXT);
 
 -- name: write run
 REPLACE INTO run VALUES (
@@ -177,3 +225,34 @@ SELECT min(position) FROM row WHERE position >= ?;
 -- name: rows between
 SELECT position, key, status, code, reason, sends, batch FROM row
 WHERE position >= ? AND position < ? ORDER BY position;
+
+-- name: note
+INSERT INTO event (at, kind, words, by, data, taken_at) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: take wish
+UPDATE event SET taken_at = ? WHERE id = ? AND taken_at IS NULL;
+
+-- name: wishes
+SELECT id, at, kind, words, by, data, taken_at FROM event WHERE taken_at IS NULL ORDER BY id;
+
+-- name: events
+SELECT id, at, kind, words, by, data, taken_at FROM event ORDER BY id;
+
+-- name: write sample
+REPLACE INTO sample
+    (at, rows, requests, in_flight, concurrency, rate_per_s, round_trip_s, pushed_back, open_tickets, holding)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: samples
+SELECT at, rows, requests, in_flight, concurrency, rate_per_s, round_trip_s, pushed_back, open_tickets,
+       holding
+FROM sample ORDER BY at;
+
+-- name: drop findings
+DELETE FROM finding;
+
+-- name: write finding
+INSERT INTO finding (code, rows, words) VALUES (?, ?, ?);
+
+-- name: findings
+SELECT code, rows, words FROM finding ORDER BY rows DESC, code;

@@ -1,0 +1,84 @@
+"""The commands that tell how things stand: status, report, trace, targets."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipeline.commands.console import RUNS, AsJson, Runs, app, of_each, print_json, print_lines
+
+
+@app.command(epilog="Example: simlift status --json")
+def status(
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="[RUN_ID]", help="One run; without it, all.")
+    ] = None,
+    runs: Runs = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Show how runs stand."""
+    from pipeline import reports
+    from pipeline.attended import result_lines
+    from pipeline.runs import run_ids
+
+    found = of_each([run_id] if run_id else run_ids(runs), runs, reports.summary)
+    if as_json:
+        data = [s.data() | ({"open_tickets": s.open_tickets} if s.open_tickets else {}) for s in found]
+        print_json(data[0] if run_id else data)
+    elif not found:
+        print_lines([f"no runs in {runs}"])
+    else:
+        for summary in found:
+            print_lines(result_lines(summary, runs / summary.run_id))
+
+
+@app.command(epilog="Example: simlift report 20261122-031500-9f2c")
+def report(
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The run to report on.")], runs: Runs = RUNS
+) -> None:
+    """Write the reports of a run again from its ledger."""
+    from pipeline import reports
+    from pipeline.attended import result_lines
+    from pipeline.runs import existing_run, open_ledger
+
+    folder = existing_run(runs, run_id)
+    ledger = open_ledger(folder, read_only=True)
+    try:
+        print_lines(result_lines(reports.write_all(ledger, folder), folder))
+    finally:
+        ledger.close()
+
+
+@app.command(epilog="Example: simlift trace 89357110010000345350")
+def trace(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="An ICCID (or other key), whole.")],
+    runs: Runs = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what became of one ICCID, in every run."""
+    from pipeline import reports
+    from pipeline.runs import keys_meant, run_ids
+
+    traces = of_each(run_ids(runs), runs, lambda ledger: reports.traced(ledger, keys_meant(ledger, key)))
+    entries = [entry for trace in traces for entry in trace]
+    if as_json:
+        print_json([entry.data() for entry in entries])
+    elif entries:
+        print_lines(reports.trace_text(entries))
+    else:
+        print_lines([f"{key} stands in no run in {runs}"])
+    raise typer.Exit(0 if entries else 1)
+
+
+@app.command(epilog="Example: simlift targets --json")
+def targets(as_json: AsJson = False) -> None:
+    """List the targets and sources that are installed, each target with its settings and columns."""
+    from pipeline.catalogue import read_catalogue
+
+    found = read_catalogue()
+    if as_json:
+        print_json(found.data())
+    else:
+        print_lines(found.text())
+    raise typer.Exit(0 if found.sound else 1)
