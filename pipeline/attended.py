@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from contextlib import suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import structlog
 from rich.console import Console
 
 from pipeline import reports
 from pipeline.logs import Redactor, log_to
 from pipeline.progress import watch
+from pipeline.steering import follow, take_course
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
     from pathlib import Path
 
     from pipeline.importer import Import
     from pipeline.model import RunRecord
+
+log = structlog.get_logger(__name__)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -89,10 +94,30 @@ async def _attended(work: Import) -> RunRecord:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, hear, number)
-    watching = asyncio.create_task(watch(work.snapshot, Console(stderr=True)), name="progress")
-    try:
+    if work.job is None:
         return await work.run()
-    finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+    take_course(work)
+    async with _beside(
+        progress=watch(work.snapshot, Console(stderr=True)),
+        steering=follow(work),
+    ):
+        return await work.run()
+
+
+@asynccontextmanager
+async def _beside(**companions: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Let others do their part as long as the run lasts; one that fails is logged, and the run goes on."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_logged(name, its), name=name) for name, its in companions.items()]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _logged(name: str, companion: Coroutine[None, None, None]) -> None:
+    try:
+        await companion
+    except Exception:
+        log.exception("a companion of the run failed", companion=name)

@@ -29,7 +29,7 @@ class Pace:
         self.requests_per_second = requests_per_second
         self._limiter = _limiter(requests_per_second)
         self._learned_per_s: float | None = None
-        self._next = self._held_until = -math.inf
+        self._next = self._held_until = self._permitted_at = -math.inf
         self._why = ""
         self._shut: dict[str, str] = {}
         self._opened = asyncio.Event()
@@ -80,18 +80,21 @@ class Pace:
                 await asyncio.sleep(wait_s)
                 await self._limiter.acquire()
             if not self._shut:
+                self._permitted_at = loop.time()
                 return
 
     def tune(self, requests_per_second: float) -> None:
         """Permit at another rate from now on.
 
-        Nothing leaves for a second first: so no window of a second holds permissions of both rates.
+        Nothing leaves within a second of the last one: so no window of a second holds permissions of both.
         """
         if requests_per_second == self.requests_per_second:
             return
         self.requests_per_second = requests_per_second
         self._limiter = _limiter(requests_per_second)
-        self.hold(_WINDOW_S, "the rate was changed")
+        wait_s = self._permitted_at + _WINDOW_S - asyncio.get_running_loop().time()
+        if wait_s > 0:
+            self.hold(wait_s, "the rate was changed")
         self._line_up_anew()
 
     def shut(self, gate: str, why: str) -> None:

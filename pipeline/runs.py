@@ -74,6 +74,12 @@ def open_ledger(folder: Path, *, read_only: bool = False) -> Ledger:
     return ledger
 
 
+def owner_of(folder: Path) -> str:
+    """Say which process carries a run out, as "PID on HOST"; nothing when none does. Raises UsageError."""
+    owner: str = installed("ledgers", "sqlite").owner(folder)
+    return owner
+
+
 def start(names: Sequence[str], job: Job, runs: Path, run_id: str) -> Import:
     """Start a run, or go on with it if it is there and unfinished.
 

@@ -52,15 +52,36 @@ def hold(folder: Path) -> int:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()} on {socket.gethostname()}".encode(), 0)
     except BlockingIOError:
-        owner = os.pread(lock, 300, 0).decode("utf-8", "replace").strip() or "unknown"
+        holder = _holder(lock)
         os.close(lock)
         raise UsageError(
-            f"run {folder.name} is in use by process {owner}; wait until it has ended, or stop it"
+            f"run {folder.name} is in use by process {holder}; wait until it has ended, or stop it"
         ) from None
     except OSError as error:
         os.close(lock)
         raise UsageError(f"run folder {folder} cannot be locked: {error.strerror}; check the disk") from None
     return lock
+
+
+def owner(folder: Path) -> str:
+    """Say which process owns a run folder, as "PID on HOST"; nothing when none does. Raises UsageError."""
+    try:
+        lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise UsageError(f"run folder {folder} cannot be read: {error.strerror}; check its rights") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(lock)
+    finally:
+        os.close(lock)
+    return ""
+
+
+def _holder(lock: int) -> str:
+    return os.pread(lock, 300, 0).decode("utf-8", "replace").strip() or "unknown"
 
 
 def make_folder(folder: Path) -> None:

@@ -80,6 +80,11 @@ class SqliteLedger:
             os.close(lock)
             raise
 
+    @staticmethod
+    def owner(folder: Path) -> str:
+        """Say which process owns the run, as "PID on HOST"; nothing when none does. Raises UsageError."""
+        return run_folder.owner(folder)
+
     @classmethod
     def _owned(cls, path: Path, lock: int, *, inline: bool) -> SqliteLedger:
         connection = run_folder.connect_writer(path)
