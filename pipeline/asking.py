@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,7 @@ from pipeline.errors import UsageError
 from pipeline.model import State
 from pipeline.runs import open_ledger, owner_of
 from pipeline.settings import job_from
-from pipeline.steering import course_of, tuned
+from pipeline.steering import course_of, person, tuned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,14 +24,6 @@ if TYPE_CHECKING:
 PATIENCE_S = 10.0
 _LOOK_EVERY_S = 0.1
 _DONE = {EventKind.HOLD: "held", EventKind.RELEASE: "released", EventKind.STOP: "stopped"}
-
-
-def person() -> str:
-    """Say who is at the keyboard: whoever became root by sudo, else the user, by number if nameless."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
 
 
 def ask(folder: Path, kind: EventKind, *, because: str = "", changes: Mapping[str, Any]) -> list[str]:

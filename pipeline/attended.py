@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import socket
 import sys
-from contextlib import asynccontextmanager
+import time
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 from rich.console import Console
 
 from pipeline import reports
+from pipeline.chronicle import Event, EventKind
+from pipeline.log_form import LogForm
 from pipeline.logs import Redactor, log_to
-from pipeline.progress import watch
-from pipeline.steering import follow, take_course
+from pipeline.metrics import Metrics, served
+from pipeline.notices import Herald
+from pipeline.opening_hours import OpeningHours
+from pipeline.progress import LINE_EVERY_S, watch
+from pipeline.sampling import sample
+from pipeline.settings import Notify
+from pipeline.standing import Gauge
+from pipeline.steering import follow, person, take_course
+from pipeline.tracing import is_asked_for as tracing_is_asked_for, traced_to_otlp
+from pipeline.window import schedule_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
+    from pipeline.contracts import Ledger
     from pipeline.importer import Import
     from pipeline.model import RunRecord
+    from pipeline.standing import Standing
+
+TOLD_EVERY_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -35,10 +53,22 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def carry_out(work: Import, folder: Path) -> int:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is around a run besides its folder: the log on standard error, metrics (port 0: none)."""
+
+    log: LogForm = LogForm.NONE
+    metrics_port: int = 0
+    metrics_host: str = "127.0.0.1"
+
+
+PLAIN = Surroundings()
+
+
+def carry_out(work: Import, folder: Path, around: Surroundings = PLAIN) -> int:
     """Run an import to its end, write its reports, print its result; give the exit code."""
     try:
-        record = attend(work, folder)
+        record = attend(work, folder, around)
         summary = reports.write_all(work.ledger, folder)
     finally:
         work.ledger.close()
@@ -72,17 +102,46 @@ def result_lines(summary: reports.Summary, folder: Path, stop_reason: str = "") 
     return lines
 
 
-def attend(work: Import, folder: Path) -> RunRecord:
+def attend(work: Import, folder: Path, around: Surroundings = PLAIN) -> RunRecord:
     """Run an import to its end. The first SIGINT or SIGTERM drains it, a second one ends it at once."""
+    run_id = work.ledger.run().run_id
     with (
-        log_to(folder / "log.jsonl", Redactor(work.secrets)),
+        log_to(folder / "log.jsonl", Redactor(work.secrets), run_id=run_id, also=around.log),
         asyncio.Runner(loop_factory=new_event_loop) as runner,
     ):
-        return runner.run(_attended(work))
+        return runner.run(_attended(work, around))
 
 
-async def _attended(work: Import) -> RunRecord:
-    loop = asyncio.get_running_loop()
+async def _attended(work: Import, around: Surroundings) -> RunRecord:
+    _hear_signals(work)
+    if work.job is None:
+        return await work.run()
+    await _note(work, EventKind.STARTED, f"process {os.getpid()} on {socket.gethostname()}, by {person()}")
+    take_course(work)
+    hours = OpeningHours(work, schedule_of(work.job))
+    hours.look()
+    gauge = Gauge(hours.reach)
+    herald = _herald(work)
+
+    def take() -> Standing:
+        return gauge.read(work.snapshot(), time.time())
+
+    async with _beside(
+        progress=_shown(take, around),
+        standing=_tell(take, work.ledger),
+        steering=follow(work),
+        notices=herald.watch(),
+        samples=sample(work),
+        window=_kept(hours, work),
+    ):
+        with _observed(work, around, take):
+            record = await work.run()
+    await _note(work, EventKind.ENDED, ": ".join(filter(None, (record.state, record.stop_reason))))
+    await herald.end(result_lines(reports.summary(work.ledger), Path())[0])
+    return record
+
+
+def _hear_signals(work: Import) -> None:
     heard: list[int] = []
 
     def hear(number: int) -> None:
@@ -93,27 +152,77 @@ async def _attended(work: Import) -> RunRecord:
             work.abandon()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, hear, number)
-    if work.job is None:
-        return await work.run()
-    take_course(work)
-    async with _beside(
-        progress=watch(work.snapshot, Console(stderr=True)),
-        steering=follow(work),
-    ):
-        return await work.run()
+        asyncio.get_running_loop().add_signal_handler(number, hear, number)
+
+
+async def _shown(take: Callable[[], Standing], around: Surroundings) -> None:
+    """Show how the run stands: as a display or lines, or where the log is shown, as events of it."""
+    if around.log is LogForm.NONE:
+        await watch(take, Console(stderr=True))
+    while True:
+        await asyncio.sleep(LINE_EVERY_S)
+        log.info("progress", **reports.progress_data(take()))
+
+
+@contextmanager
+def _observed(work: Import, around: Surroundings, take: Callable[[], Standing]) -> Iterator[None]:
+    """Count and trace the requests of a run, where that is asked for. Raises UsageError."""
+    run = work.ledger.run()
+    with ExitStack() as stack:
+        if around.metrics_port:
+            metrics = Metrics(run, take)
+            stack.enter_context(served(metrics, around.metrics_port, around.metrics_host))
+            work.observers.append(metrics)
+        if tracing_is_asked_for():
+            work.observers.append(stack.enter_context(traced_to_otlp(run.run_id)))
+        yield
+
+
+async def _note(work: Import, kind: EventKind, words: str) -> None:
+    now = time.time()
+    await work.ledger.note(Event(now, kind, words, taken_at=now))
+
+
+def _herald(work: Import) -> Herald:
+    job = work.job
+    return Herald(
+        job.notify if job else Notify(),
+        work.ledger,
+        secret=work.notify_secret,
+        clean=Redactor(work.secrets).text,
+        figures=lambda: reports.summary(work.ledger).data(),
+    )
+
+
+async def _tell(take: Callable[[], Standing], ledger: Ledger) -> None:
+    """Let other processes see how the run stands."""
+    while True:
+        await ledger.write_standing(take())
+        await asyncio.sleep(TOLD_EVERY_S)
+
+
+async def _kept(hours: OpeningHours, work: Import) -> None:
+    """Keep the window; a run whose window nobody keeps must not go on."""
+    try:
+        await hours.keep()
+    except Exception:
+        work.stop_for("the [window] cannot be kept; see log.jsonl")
+        raise
 
 
 @asynccontextmanager
 async def _beside(**companions: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """Let others do their part as long as the run lasts; one that fails is logged, and the run goes on."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_logged(name, its), name=name) for name, its in companions.items()]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_logged(name, its), name=name) for name, its in companions.items()]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+    except ExceptionGroup as errors:  # the run's own: companions raise nothing
+        raise errors.exceptions[0] from None
 
 
 async def _logged(name: str, companion: Coroutine[None, None, None]) -> None:

@@ -42,6 +42,13 @@ class Breaker:
         """True when as many probes as a batch has attempts have failed in a row."""
         return self._failed_probes >= self._policy.attempts
 
+    def holding(self) -> str:
+        """Say in words that the vendor is taken to be away, or nothing."""
+        if not self.open:
+            return ""
+        left_s = max(0.0, self._probe_at - asyncio.get_running_loop().time())
+        return f"the vendor carries nothing out; it is asked with one batch at a time, next in {left_s:.0f} s"
+
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[bool]:
         """Pass at once while closed; while open, wait to be the one that probes. Yields whether it is."""

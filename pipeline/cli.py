@@ -12,14 +12,14 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, NoReturn
 
-from pipeline.commands import importing, looking, steering, trying
+from pipeline.commands import importing, looking, preparing, steering, trying
 from pipeline.commands.console import app
 from pipeline.errors import SimliftError, UsageError
 
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["app", "importing", "looking", "main", "steering", "trying"]
+__all__ = ["app", "importing", "looking", "main", "preparing", "steering", "trying"]
 
 EXIT_USAGE, EXIT_STOPPED = 2, 3  # of model.ExitCode, which costs an import of numpy
 

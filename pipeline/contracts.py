@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from pipeline.chronicle import Event, Sample
     from pipeline.files import InventoryFile
     from pipeline.model import (
+        Attempt,
         Batch,
         Chunk,
         Completion,
+        Doubts,
         Exceptional,
         Fault,
         Finding,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     )
     from pipeline.pace import Pace
     from pipeline.settings import Endpoint, Input, Limits
+    from pipeline.standing import Standing
     from pipeline.wire import Request, Response
 
 
@@ -201,6 +204,14 @@ class Ledger(Protocol):
         """Give all samples in their order."""
         ...
 
+    async def write_standing(self, standing: Standing) -> None:
+        """Write down how the run stands just now, for who watches from another process."""
+        ...
+
+    def standing(self) -> Standing | None:
+        """Give how the run last stood; None where nobody said."""
+        ...
+
     def write_findings(self, tallies: Sequence[FindingTally]) -> None:
         """Put these tallies of findings in place of those before; durable on return."""
         ...
@@ -241,8 +252,22 @@ class Ledger(Protocol):
         """Count the rows with a record of their own by status and code, the largest first."""
         ...
 
-    def trace(self, key: str) -> Sequence[Exceptional]:
-        """Give what became of one key: one entry per row that bears it (a plain success is one too)."""
+    def trace(self, *keys: str) -> Sequence[Exceptional]:
+        """Give what became of some keys: one entry per row that bears one (a plain success is one too).
+
+        In inventory order; quick also where keys are in no order.
+        """
+        ...
+
+    def attempts(self, position: int) -> Sequence[Attempt]:
+        """Give every send of the row at a position, oldest first."""
+        ...
+
+    def doubts(self, most: int = 200) -> Doubts:
+        """Give the batches whose answer was lost, or lacks a trustworthy word on some items: all in numbers.
+
+        The first `most` one by one, with how their items ended.
+        """
         ...
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,25 +22,33 @@ class Feed:
     """Hands out fresh batches one by one, to many takers.
 
     `absorb` is awaited with each portion before its batches are handed out (it records the rows that will
-    never be sent). Reading happens in `executor`. Errors of the producer come out of `take`.
+    never be sent). Reading happens in `executor`. Errors of the producer come out of `take`. `admit` says how
+    many items of a batch, from its front, may be handed out now; the rest stays here for later. `taken`
+    counts the items handed out.
     """
 
     def __init__(
-        self, portions: Iterator[Portion], absorb: Callable[[Portion], Awaitable[None]], executor: Executor
+        self,
+        portions: Iterator[Portion],
+        absorb: Callable[[Portion], Awaitable[None]],
+        executor: Executor,
+        admit: Callable[[Batch], int] = len,
     ) -> None:
         self._portions = portions
         self._absorb = absorb
         self._executor = executor
+        self._admit = admit
         self._ready: deque[Batch] = deque()
         self._next: asyncio.Future[Portion | None] | None = None
         self._arrived: Portion | None = None
         self._turn = asyncio.Lock()
         self.exhausted = False
+        self.taken = 0
 
     async def take(self, until: float = math.inf) -> Batch | None:
         """Give the next fresh batch, or None when the inventory has been read to its end.
 
-        None also when nothing was read by `until`, in seconds of the event loop.
+        None also when nothing was read by `until`, in seconds of the event loop, or nothing is admitted.
         """
         while not self._ready and not self.exhausted:
             if until < math.inf and not await self._read_by(until):
@@ -47,7 +56,23 @@ class Feed:
             async with self._turn:
                 if not self._ready and not self.exhausted:
                     await self._refill()
-        return self._ready.popleft() if self._ready else None
+        return self._admitted() if self._ready else None
+
+    def _admitted(self) -> Batch | None:
+        batch = self._ready.popleft()
+        count = self._admit(batch)
+        if count < len(batch):
+            self._ready.appendleft(replace(batch, items=batch.items.slice(count)))
+            batch = replace(batch, items=batch.items.slice(0, count))
+        self.taken += count
+        return batch if count else None
+
+    async def reach(self) -> None:
+        """Read on until a batch is ready or the end is known; nothing is handed out."""
+        while not self._ready and not self.exhausted:
+            async with self._turn:
+                if not self._ready and not self.exhausted:
+                    await self._refill()
 
     async def close(self) -> None:
         """Wait for the reading under way, then let go of the files."""

@@ -44,6 +44,9 @@ class HttpClient:
         self.requests += 1
         try:
             response = await self._send(request)
+        except NoReply as error:  # turned away once its connection stood, or the reply is too large
+            self.requests -= 0 if error.fault.reached else 1
+            raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             fault = _fault_of(error)
             self.requests -= 0 if fault.reached else 1
@@ -80,7 +83,7 @@ class HttpClient:
 async def open_http(base_url: str, pace: Pace, limits: Limits) -> AsyncIterator[HttpClient]:
     """Open a client for one run. Its connections are as many as requests in flight: those have a bound."""
     timeout = aiohttp.ClientTimeout(
-        total=limits.connect_timeout_s + limits.reply_timeout_s,
+        total=limits.longest_call_s,
         sock_connect=limits.connect_timeout_s,
         sock_read=limits.reply_timeout_s,
     )

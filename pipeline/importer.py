@@ -15,25 +15,33 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from pipeline.chronicle import Event, EventKind
 from pipeline.errors import InventoryError, LedgerError
 from pipeline.feed import Feed
+from pipeline.guards import Guards
 from pipeline.http_client import open_http
 from pipeline.logs import secrets_in
-from pipeline.model import ExitCode, FindingTally, RunRecord, Snapshot, State, Status
+from pipeline.model import ExitCode, FindingTally, RunRecord, State, Status
+from pipeline.observed_http import ObservedHttp
 from pipeline.pace import Pace
 from pipeline.plugins import installed
 from pipeline.producer import Producer
 from pipeline.row_names import RowNames
-from pipeline.settings import Endpoint, Job, Limits, read_table
+from pipeline.settings import Endpoint, Job, Limits, read_table, secret_at
+from pipeline.standing import Snapshot
 from pipeline.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from pydantic import SecretStr
+
     from pipeline.contracts import Connect, Http, Ledger, Target
+    from pipeline.guards import Trip
     from pipeline.inventory import Inventory
     from pipeline.model import Portion, ResumePoint
+    from pipeline.observed_http import RequestObserver
 
 GRACE_S = 30.0  # how long requests in flight are waited for after the first signal, at most
 
@@ -51,6 +59,12 @@ def open_target(job: Job, *, resolve_secrets: bool = True) -> tuple[Target, Endp
     )
     target: Target = kind(settings)
     return target, settings
+
+
+def notify_secret_of(job: Job) -> SecretStr | None:
+    """Fetch the secret that webhooks are signed with; None without one. Raises UsageError."""
+    reference = job.notify.secret
+    return secret_at(reference, where=f"{job.where}: notify.secret") if reference else None
 
 
 def produce(
@@ -106,6 +120,7 @@ class Work:
     settings: Endpoint
     job: Job
     bytes_total: int
+    notify_secret: SecretStr | None = None
 
 
 class Import:
@@ -134,11 +149,13 @@ class Import:
         self._never_sent: Counter[Status] = Counter()
         self.findings: dict[str, FindingTally] = {}  # by code, as far as this process has read
         self._rows_read = self._bytes_read = 0
+        self._starts = self._before.starts
         self._began = time.monotonic()
         self._signal = 0
         self._pool: WorkerPool | None = None
         self._feed: Feed | None = None
         self._http: Http | None = None
+        self.observers: list[RequestObserver] = []  # of every request, to be given before the run begins
         self._limits = work.job.limits if work else Limits()
         self._share = 1.0  # of requests_per_second, as the hour has it
         self._pace = Pace(self._limits.requests_per_second)
@@ -146,7 +163,15 @@ class Import:
     @property
     def secrets(self) -> list[str]:
         """Give the secret values this import knows, for redaction."""
-        return secrets_in(self._todo.settings) if self._todo else []
+        if self._todo is None:
+            return []
+        signing = self._todo.notify_secret
+        return secrets_in(self._todo.settings) + ([signing.get_secret_value()] if signing else [])
+
+    @property
+    def notify_secret(self) -> SecretStr | None:
+        """The secret that webhooks are signed with."""
+        return self._todo.notify_secret if self._todo else None
 
     async def run(self) -> RunRecord:
         """Import everything that is not yet final, and close the books. Returns the run as it ended."""
@@ -172,9 +197,10 @@ class Import:
     async def _work(self, todo: Work) -> tuple[State, str]:
         limits, pace = self._limits, self._pace
         with ThreadPoolExecutor(1, thread_name_prefix="producer") as executor:
-            feed = self._feed = Feed(todo.portions, self._absorb, executor)
-            async with self._connect(todo.settings.base_url, pace, limits) as http:
-                self._http = http
+            guards = Guards(todo.job.guards, self._codes_seen(todo.job))
+            feed = self._feed = Feed(todo.portions, self._absorb, executor, guards.admit)
+            async with self._connect(todo.settings.base_url, pace, limits) as client:
+                http = self._http = ObservedHttp(client, self.observers) if self.observers else client
                 pool = self._pool = WorkerPool(
                     feed=feed,
                     target=todo.target,
@@ -186,6 +212,8 @@ class Import:
                     policy=todo.job.retry,
                     completion=todo.job.completion,
                     rng=self._rng,
+                    guards=guards,
+                    on_trip=self._on_trip,
                     exists_is_good=todo.settings.on_exists == "ok",
                 )
                 try:
@@ -200,12 +228,28 @@ class Import:
             await self.ledger.record(portion.exceptional)
             self._never_sent.update(row.status for row in portion.exceptional if row.status)
         self._rows_read, self._bytes_read = portion.rows_read, portion.bytes_read
+        self._starts = max(self._starts, portion.starts, key=len)
         for finding in portion.findings:
             tally = self.findings.get(finding.code)
             if tally is None:
                 log.warning("finding", code=finding.code, first=finding.words)
             tally = tally or FindingTally(finding.code, 0, finding.words)
             self.findings[finding.code] = replace(tally, rows=tally.rows + 1)
+
+    def _codes_seen(self, job: Job) -> set[str]:
+        """Give the codes that items of this run were refused with, by its rows and by earlier trips."""
+        if job.guards.new_code == "go":
+            return set()
+        seen = {tally.code for tally in self.ledger.tally() if tally.status is Status.REFUSED}
+        return seen.union(*(event.data.get("codes", ()) for event in self.ledger.events()))
+
+    async def _on_trip(self, trip: Trip) -> None:
+        """Write down that a guard has tripped; if it is to hold, hold until somebody releases the run."""
+        if trip.holds:
+            self.shut(EventKind.HOLD.value, trip.words)
+        kind = EventKind.HOLD if trip.holds else EventKind.GUARD
+        at = time.time()
+        await self.ledger.note(Event(at, kind, trip.words, data=trip.data, taken_at=at))
 
     @property
     def job(self) -> Job | None:
@@ -281,9 +325,13 @@ class Import:
             in_flight=pool.in_flight if pool else 0,
             waiting=pool.waiting if pool else 0,
             elapsed_s=time.monotonic() - self._began,
-            holding=self._pace.holding() or (pool.only_waits() if pool else ""),
+            duration_s=self._before.duration_s + time.monotonic() - self._began,
+            holding=self._pace.holding() or (pool.holding() if pool else ""),
+            hold_left_s=self._pace.hold_left_s,
+            paused=self._pace.is_shut_by("hold"),
             open_tickets=pool.open_tickets if pool else 0,
             rate_per_s=self._pace.allowed_per_s,
+            limit_per_s=self._pace.requests_per_second,
             concurrency=pool.concurrency if pool else 0,
             ceiling=self._limits.concurrency,
         )
@@ -313,6 +361,7 @@ class Import:
             exit_code=exit_code,
             finished_at=time.time(),
             rows_read=self._rows_read,
+            starts=self._starts,
             requests=self._before.requests + (self._http.requests if self._http else 0),
             duration_s=self._before.duration_s + time.monotonic() - self._began,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -12,12 +13,13 @@ import structlog
 from pydantic import BaseModel, SecretStr
 
 from pipeline.identifiers import mask_text
+from pipeline.log_form import LogForm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from structlog.typing import EventDict
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 HIDDEN = "***"
 _ACTIVATION_CODE = re.compile(r"(?i)\bLPA:[^\s\"',}\]]+|\b1\$[^\s$\"',}\]]+\$[^\s\"',}\]]*")
@@ -84,16 +86,23 @@ def silence() -> None:
 
 
 @contextmanager
-def log_to(path: Path, redactor: Redactor) -> Iterator[None]:
-    """Append the log to a file (0600) for as long as the context lasts."""
+def log_to(
+    path: Path, redactor: Redactor, *, run_id: str = "", also: LogForm = LogForm.NONE
+) -> Iterator[None]:
+    """Append the log to a file (0600) for as long as the context lasts, and show it on standard error `also`.
+
+    Every line bears the run's id and, of a batch, its number and the attempt.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     file = os.fdopen(descriptor, "a", encoding="utf-8", buffering=1)
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             redactor,
+            *([_shown(also)] if also is not LogForm.NONE else []),
             structlog.processors.JSONRenderer(default=str),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -101,8 +110,25 @@ def log_to(path: Path, redactor: Redactor) -> Iterator[None]:
         cache_logger_on_first_use=False,
     )
     try:
-        yield
+        with structlog.contextvars.bound_contextvars(**({"run": run_id} if run_id else {})):
+            yield
     finally:
         silence()
         with suppress(OSError):
             file.close()
+
+
+def _shown(form: LogForm) -> Processor:
+    """Make a processor that shows each event on standard error, and passes it on as it was."""
+    show: Processor = (
+        structlog.processors.JSONRenderer(default=str)
+        if form is LogForm.JSON
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and "NO_COLOR" not in os.environ)
+    )
+    to = _BestEffort(sys.stderr)
+
+    def passed_on(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        to.msg(str(show(logger, method, {**event})))
+        return event
+
+    return passed_on

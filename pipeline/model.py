@@ -193,8 +193,8 @@ class Finding(Struct, frozen=True, gc=False):
 class Portion:
     """What the producer makes of one chunk: batches to send, and rows that never will be.
 
-    `rows_read` and `bytes_read` are totals so far; `check_digits` counts (passed, failed) by field in
-    this portion.
+    `rows_read` and `bytes_read` are totals so far, `starts` counts for each file begun so far the rows of
+    those before it; `check_digits` counts (passed, failed) by field in this portion.
     """
 
     batches: tuple[Batch, ...]
@@ -203,6 +203,7 @@ class Portion:
     bytes_read: int
     check_digits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    starts: tuple[int, ...] = ()
 
 
 # ---------------------------------------------------------------- vendor → reconciler
@@ -264,7 +265,7 @@ class FaultKind(StrEnum):
     LOST = "lost"  # timeout, connection cut, 5xx, unreadable 200: may have been carried out
     REFUSED = "refused"  # the batch as a whole, with no word on its items
     TOO_LARGE = "too_large"  # its size was refused
-    WITHDRAWN = "withdrawn"  # we stop, and it was never sent
+    WITHDRAWN = "withdrawn"  # we stop or hold, and it was never sent
     STOP = "stop"  # credentials, signature, clock, path: no other batch can fare better
 
 
@@ -338,6 +339,15 @@ class Decision:
     stop: Fault | None = None
 
 
+class Setback(Struct, frozen=True, gc=False):
+    """What the vendor said, in the same words, of some items that are then sent again."""
+
+    positions: tuple[int, ...]
+    ruling: Ruling
+    code: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """What the ledger makes durable for one claimed batch.
@@ -345,11 +355,16 @@ class Settlement:
     Every item of the batch that is not in `exceptional` succeeded at its first send and needs no row of
     its own. A row in `exceptional` without a status is open. `void` says that the batch was not carried
     out at all: its claim is undone, its items are as if never claimed (rows they had before stay).
+    The rest is for the record: the name of the call, why it had no answer for the items, and what was said
+    of those that are sent again.
     """
 
     batch: int
     exceptional: tuple[Exceptional, ...] = ()
     void: bool = False
+    request_id: str = ""
+    fault: Fault | None = None
+    setbacks: tuple[Setback, ...] = ()
 
 
 #: Code of a row in doubt because the vendor accepted it and did not finish; its ticket is kept.
@@ -366,6 +381,7 @@ class Completion:
     batch: int
     plain: tuple[int, ...] = ()
     exceptional: tuple[Exceptional, ...] = ()
+    setbacks: tuple[Setback, ...] = ()
 
 
 # ---------------------------------------------------------------- run
@@ -417,11 +433,63 @@ class FindingTally:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One send of one item, read back: in which batch, when, and what came of it. Times are UTC seconds.
+
+    `ended` is "under_way"; "died" (its process ended before an answer was written down); a FaultKind where
+    the batch had no answer for its items; a Ruling or a Status where there was a word on this item, which
+    was then sent again; else "answered": the row's own status tells, or a later attempt. `completed_at` is
+    when the vendor's word on promised items of the batch last came.
+    """
+
+    batch: int
+    at: float
+    items: int
+    ended: str
+    code: str = ""
+    reason: str = ""
+    request_id: str = ""
+    ended_at: float | None = None
+    completed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A batch whose answer was lost: when it was sent, what became of it, and how its items ended.
+
+    `ended` counts them by final status, `open` those that have none yet.
+    """
+
+    batch: int
+    at: float
+    items: int
+    code: str
+    reason: str
+    ended: Mapping[Status, int]
+    open: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """The first batches whose answer was lost, and how many batches and items there are of them in all.
+
+    `items` counts one that was lost twice twice; `ended` and `open` count rows, each once.
+    """
+
+    first: Sequence[Doubt] = ()
+    batches: int = 0
+    items: int = 0
+    ended: Mapping[Status, int] = field(default_factory=dict)
+    open: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """The ledger's facts of one run; `job` is the job file as data (secrets by reference).
 
     Times are UTC seconds. `formats` are the inventory's, as sources are registered; `corrects` is the id of
-    the run whose failures file this inventory was made of, as far as that is known.
+    the run whose failures file this inventory was made of, as far as that is known; `starts` counts, for each
+    file that was begun, the rows of those before it.
     """
 
     run_id: str
@@ -440,44 +508,4 @@ class RunRecord:
     stop_reason: str = ""
     formats: tuple[str, ...] = ()
     corrects: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Where a run stands now, for progress and for `status`.
-
-    `rate_per_s` and `concurrency` are what is allowed just now, `ceiling` the most that concurrency may be.
-    """
-
-    counts: Mapping[Status, int]
-    rows_read: int
-    bytes_read: int
-    bytes_total: int
-    reading_done: bool
-    batches: int
-    requests: int
-    in_flight: int
-    waiting: int
-    elapsed_s: float
-    holding: str = ""
-    open_tickets: int = 0
-    rate_per_s: float = 0.0
-    concurrency: int = 0
-    ceiling: int = 0
-
-    @property
-    def settled(self) -> int:
-        """Count the rows that have a final status."""
-        return sum(self.counts.values())
-
-    @property
-    def rows_expected(self) -> float:
-        """Estimate the rows of the inventory from how much of it has been read."""
-        if self.reading_done or not self.bytes_read:
-            return self.rows_read
-        return self.rows_read * max(1.0, self.bytes_total / self.bytes_read)
-
-    @property
-    def share(self) -> float:
-        """Give the share of rows that have a final status, 0 to 1."""
-        return min(1.0, self.settled / self.rows_expected) if self.rows_expected else 0.0
+    starts: tuple[int, ...] = ()

@@ -14,6 +14,7 @@ from pipeline.errors import NoReply
 from pipeline.model import Fault, FaultKind
 
 _WINDOW_S = 1.0
+_SHUT = Fault(FaultKind.WITHDRAWN, "held", "nothing may leave just now", reached=False)
 _STOPPING = Fault(FaultKind.WITHDRAWN, "stopping", "the run is stopping", reached=False)
 
 
@@ -32,7 +33,6 @@ class Pace:
         self._next = self._held_until = self._permitted_at = -math.inf
         self._why = ""
         self._shut: dict[str, str] = {}
-        self._opened = asyncio.Event()
         self._closed = False
         self._waiting: set[asyncio.Timeout] = set()
 
@@ -42,8 +42,10 @@ class Pace:
         return min(self.requests_per_second, self._learned_per_s or math.inf)
 
     async def permit(self) -> None:
-        """Wait until one request may leave. Raises NoReply (nothing sent) once the pace is closed."""
+        """Wait until one request may leave. Raises NoReply (nothing sent) when a gate is shut, or at the end."""
         while not self._closed:
+            if self._shut:
+                raise NoReply(_SHUT)
             try:
                 async with asyncio.timeout(None) as wait:
                     self._waiting.add(wait)
@@ -52,7 +54,7 @@ class Pace:
                     finally:
                         self._waiting.discard(wait)
             except TimeoutError:
-                continue  # closed, or the rate is another one: line up anew
+                continue  # closed, shut, or the rate is another one: look again
             return
         raise NoReply(_STOPPING)
 
@@ -61,27 +63,28 @@ class Pace:
         """True while a gate is shut."""
         return bool(self._shut)
 
-    async def _open_gates(self) -> None:
-        while self._shut and not self._closed:
-            await self._opened.wait()
+    def is_shut_by(self, gate: str) -> bool:
+        """Tell whether this gate is shut."""
+        return gate in self._shut
+
+    @property
+    def hold_left_s(self) -> float:
+        """For how many seconds a hold is yet to last; gates have no time of their own."""
+        return max(0.0, self._held_until - asyncio.get_running_loop().time())
 
     async def _turn(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            await self._open_gates()
-            if self._learned_per_s is not None:
-                at = max(loop.time(), self._next)
-                self._next = at + 1 / self._learned_per_s
-                await asyncio.sleep(at - loop.time())
-            # The limiter comes last: whatever waited after it could catch up with its neighbours.
+        if self._learned_per_s is not None:
+            at = max(loop.time(), self._next)
+            self._next = at + 1 / self._learned_per_s
+            await asyncio.sleep(at - loop.time())
+        # The limiter comes last: whatever waited after it could catch up with its neighbours.
+        await self._limiter.acquire()
+        # A hold may begin while others wait for the limiter, or be prolonged while it lasts.
+        while (wait_s := self._held_until - loop.time()) > 0:
+            await asyncio.sleep(wait_s)
             await self._limiter.acquire()
-            # A hold may begin while others wait for the limiter, or be prolonged while it lasts.
-            while (wait_s := self._held_until - loop.time()) > 0:
-                await asyncio.sleep(wait_s)
-                await self._limiter.acquire()
-            if not self._shut:
-                self._permitted_at = loop.time()
-                return
+        self._permitted_at = loop.time()
 
     def tune(self, requests_per_second: float) -> None:
         """Permit at another rate from now on.
@@ -98,15 +101,16 @@ class Pace:
         self._line_up_anew()
 
     def shut(self, gate: str, why: str) -> None:
-        """Let nothing leave until this gate is opened, for the reason given; other gates stay as they are."""
+        """Let nothing leave until this gate is opened, for the reason given; other gates stay as they are.
+
+        Whoever waits for a permission is turned away: what is claimed should not wait out a night.
+        """
         self._shut[gate] = why
-        self._opened.clear()
+        self._line_up_anew()
 
     def open(self, gate: str) -> None:
         """Open a gate; once none is shut, permissions are given again."""
         self._shut.pop(gate, None)
-        if not self._shut:
-            self._opened.set()
 
     def learn(self, requests_per_second: float | None) -> None:
         """Space permissions no closer than the vendor was found to allow; None: it never pushed back."""
@@ -120,7 +124,7 @@ class Pace:
 
     def holding(self) -> str:
         """Say in words what holds the pace now, or nothing."""
-        left_s = self._held_until - asyncio.get_running_loop().time()
+        left_s = self.hold_left_s
         held = [f"{self._why}, {left_s:.0f} s left"] if left_s > 0 else []
         return "; ".join([*self._shut.values(), *held])
 
@@ -129,13 +133,11 @@ class Pace:
         if self._closed:
             return
         self._closed = True
-        self._opened.set()
         self._line_up_anew()
 
     def _line_up_anew(self) -> None:
-        now = asyncio.get_running_loop().time()
         for wait in self._waiting:
-            wait.reschedule(now)
+            wait.reschedule(asyncio.get_running_loop().time())
 
 
 def _limiter(requests_per_second: float) -> AsyncLimiter:

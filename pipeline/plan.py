@@ -1,4 +1,7 @@
-"""How many calls an inventory takes, how long they take at the limits, and whether that fits a window."""
+"""How many calls an inventory takes, how long they take at the limits, and when they are through.
+
+With a [window] its openings, the time to drain before their ends and the shares of the rate are counted in.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from pipeline.settings import Limits
+    from pipeline.window import Schedule
 
 #: What a call is taken to last, for what `concurrency` allows. The rate is exact, this is a guess.
 ASSUMED_CALL_S = 1.0
@@ -41,12 +45,17 @@ def span_of(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The calls of an inventory at some limits; with `asks_later` the vendor is asked after them as well."""
+    """The calls of an inventory at some limits; with `asks_later` the vendor is asked after them as well.
+
+    They begin at `starts_at` (UTC seconds) and keep to a schedule, if there is one.
+    """
 
     calls: int
     limits: Limits
     asks_later: bool = False
     within_s: int | None = None
+    schedule: Schedule | None = None
+    starts_at: float = 0.0
 
     @property
     def at_rate_s(self) -> float:
@@ -65,17 +74,26 @@ class Plan:
 
     @property
     def duration_s(self) -> float:
-        """The time it takes: by the limit that binds."""
+        """The time it takes: by the limit that binds, if it may send at the full rate all the time."""
         return max(self.at_rate_s, self.at_concurrency_s)
 
     @property
+    def ends_at(self) -> float:
+        """When it is through, in UTC seconds, the schedule counted in; inf: not to be foreseen."""
+        if self.schedule is None:
+            return self.starts_at + self.duration_s
+        # A share slows the rate alone: as many calls as before may be open.
+        most = self.at_rate_s / self.duration_s if self.calls else 1.0
+        return self.schedule.ends_at(self.starts_at, self.at_rate_s, most)
+
+    @property
     def fits(self) -> bool:
-        """True when it ends within the window, or there is none."""
-        return self.within_s is None or self.duration_s <= self.within_s
+        """True when it ends within the time there is, or that does not matter."""
+        return self.within_s is None or self.ends_at - self.starts_at <= self.within_s
 
     def data(self) -> dict[str, Any]:
         """Give the plan as plain data."""
-        window = {} if self.within_s is None else {"within_s": self.within_s, "fits": self.fits}
+        time_there_is = {} if self.within_s is None else {"within_s": self.within_s, "fits": self.fits}
         return {
             "batches": self.calls,
             "calls": self.calls,
@@ -86,7 +104,22 @@ class Plan:
             "duration_s": round(self.duration_s, 3),
             "binding": self.binding,
             "questions_on_top": self.asks_later,
-        } | window
+            **time_there_is,
+            **self._end(),
+        }
+
+    def _end(self) -> dict[str, Any]:
+        """Give begin and end as local times with their offset; None: no end can be foreseen."""
+        if self.schedule is None:
+            return {}
+        ends_at, local = self.ends_at, self.schedule.local
+        foreseen = not math.isinf(ends_at)
+        return {
+            "starts_at": local(self.starts_at).isoformat(timespec="seconds"),
+            "ends_at": local(ends_at).isoformat(timespec="seconds") if foreseen else None,
+            "takes_s": round(ends_at - self.starts_at, 3) if foreseen else None,
+            "windows": self.schedule.windows(self.starts_at, ends_at) if foreseen else None,
+        }
 
     def text(self) -> list[str]:
         """Give the plan as lines."""
@@ -105,7 +138,18 @@ class Plan:
         ]
         if self.asks_later:
             lines.append("  this vendor finishes later: the questions after it come on top")
+        if self.schedule is not None:
+            lines.append(self._through(self.schedule))
         if self.within_s is not None:
-            over = f"no, by {span_of(self.duration_s - self.within_s)}"
+            over_s = self.ends_at - self.starts_at - self.within_s
+            over = "no" if math.isinf(over_s) else f"no, by {span_of(over_s)}"
             lines.append(f"  fits in {span_of(self.within_s)}: {'yes' if self.fits else over}")
         return lines
+
+    def _through(self, schedule: Schedule) -> str:
+        """Say when it is through, to the minute and rounded up."""
+        if math.isinf(self.ends_at):
+            return "  begun now it is not through within a year"
+        end = schedule.clock(math.ceil(self.ends_at / 60) * 60, self.starts_at)
+        number = schedule.windows(self.starts_at, self.ends_at)
+        return f"  begun now it ends {end}" + ("" if schedule.always else f", in window {number} from now")

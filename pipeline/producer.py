@@ -95,7 +95,7 @@ class Producer:
             for chunk in source.chunks():
                 rows, size = rows_before + chunk.rows_read, bytes_before + chunk.bytes_read
                 portion = self._portion(chunk, screen, rows, size)
-                yield replace(portion, findings=of_files + portion.findings) if of_files else portion
+                yield replace(portion, findings=of_files + portion.findings, starts=self._row_names.starts)
                 of_files = ()
         for findings in self._cross_rows.rest():
             yield Portion((), (), rows, size, findings=tuple(findings))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group, RenderableType
@@ -22,53 +21,38 @@ from pipeline.model import Status
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.model import Portion, Snapshot
+    from pipeline.model import Portion
+    from pipeline.standing import Standing
 
 LIVE_EVERY_S = 0.25
 LINE_EVERY_S = 5.0
-RATE_WINDOW_S = 30.0
+_BAR = 14
 _COLOURS = {True: "green", False: "red"}
 
 
-class Speed:
-    """The rate of settled rows over the last half minute, and what it promises."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def start(self, snapshot: Snapshot) -> None:
-        """Count from here: what an earlier process settled is not this one's speed."""
-        self._seen.append((snapshot.elapsed_s, snapshot.settled))
-
-    def rows_per_s(self, snapshot: Snapshot) -> float:
-        """Take a snapshot in and give the rate in rows per second."""
-        self._seen.append((snapshot.elapsed_s, snapshot.settled))
-        while len(self._seen) > 2 and self._seen[0][0] < snapshot.elapsed_s - RATE_WINDOW_S:  # noqa: PLR2004
-            self._seen.popleft()
-        (then, before), (now, after) = self._seen[0], self._seen[-1]
-        return (after - before) / (now - then) if now > then else 0.0
-
-
-async def watch(take: Callable[[], Snapshot], console: Console) -> None:
-    """Show snapshots until cancelled; a last one on the way out."""
-    speed = Speed()
-    speed.start(take())
+async def watch(take: Callable[[], Standing], console: Console) -> None:
+    """Show how a run stands until cancelled; a last time on the way out."""
     if not console.is_terminal:
         try:
             while True:
                 await asyncio.sleep(LINE_EVERY_S)
-                _print_line(console, take(), speed)
+                print_line(console, take())
         finally:
-            _print_line(console, take(), speed)
-    with Live(console=console, auto_refresh=False, transient=True) as live:
+            print_line(console, take())
+    with live(console) as display:
         while True:
-            snapshot = take()
-            live.update(panel(snapshot, speed.rows_per_s(snapshot)), refresh=True)
+            display.update(panel(take()), refresh=True)
             await asyncio.sleep(LIVE_EVERY_S)
 
 
-def _print_line(console: Console, snapshot: Snapshot, speed: Speed) -> None:
-    console.print(line(snapshot, speed.rows_per_s(snapshot)), highlight=False, soft_wrap=True)
+def live(console: Console) -> Live:
+    """Make a display that is drawn when told to, and leaves nothing behind."""
+    return Live(console=console, auto_refresh=False, transient=True)
+
+
+def print_line(console: Console, standing: Standing) -> None:
+    """Print how a run stands as one line, however narrow the console."""
+    console.print(line(standing), highlight=False, soft_wrap=True)
 
 
 class Reading:
@@ -82,9 +66,7 @@ class Reading:
     ) -> None:
         self._console, self._bytes_total, self._clock = console, bytes_total, clock
         self._began = self._shown = clock()
-        self._live = (
-            Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        )
+        self._live = live(console) if console.is_terminal else None
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -117,8 +99,13 @@ class Reading:
 
 
 def _head(share: float, *words: str) -> Table:
+    """Give a bar and the words beside it, which fold on a narrow terminal."""
     head = Table.grid(padding=(0, 2))
-    head.add_row(ProgressBar(total=1.0, completed=share, width=30), percent(share), *words)
+    head.add_column(no_wrap=True)
+    head.add_column(no_wrap=True)
+    head.add_column()
+    said = " · ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words)
+    head.add_row(ProgressBar(total=1.0, completed=share, width=_BAR), percent(share), said)
     return head
 
 
@@ -127,55 +114,58 @@ def percent(share: float) -> str:
     return f"{math.floor(share * 100)}%"
 
 
-def line(snapshot: Snapshot, rows_per_s: float) -> str:
-    """Give a snapshot as one line."""
-    statuses = " ".join(f"{status}={snapshot.counts[status]}" for status in Status if snapshot.counts[status])
-    holding = f" holding: {snapshot.holding}" if snapshot.holding else ""
-    return (
-        f"{snapshot.elapsed_s:.0f}s rows={snapshot.settled} ({percent(snapshot.share)}) "
-        f"batches={snapshot.batches} {rows_per_s:,.0f} rows/s eta={duration(eta_s(snapshot, rows_per_s))} "
-        f"in_flight={snapshot.in_flight} waiting={snapshot.waiting} {_tickets(snapshot)}{statuses}{holding}"
-    )
+def line(standing: Standing) -> str:
+    """Give how a run stands as one line."""
+    now = standing.snapshot
+    words = [
+        f"{now.elapsed_s:.0f}s rows={now.settled} ({percent(now.share)}) batches={now.batches}",
+        f"{standing.rows_per_s:,.0f} rows/s",
+        f"requests/s={_pace(standing)} concurrency={now.in_flight}/{now.concurrency}/{now.ceiling}",
+        f"eta={_eta(standing)} in_flight={now.in_flight} waiting={now.waiting}",
+        *([f"open_tickets={now.open_tickets}"] if now.open_tickets else []),
+        *(f"{status}={now.counts[status]}" for status in Status if now.counts[status]),
+        *([f"holding: {now.holding}"] if now.holding else []),
+        *([f"pace: {standing.bound_by}"] if standing.bound_by and not now.holding else []),
+    ]
+    return " ".join(words)
 
 
-def _tickets(snapshot: Snapshot) -> str:
-    return f"open_tickets={snapshot.open_tickets} " if snapshot.open_tickets else ""
-
-
-def panel(snapshot: Snapshot, rows_per_s: float) -> Group:
-    """Give a snapshot as a live display."""
+def panel(standing: Standing) -> Group:
+    """Give how a run stands as a live display."""
+    now = standing.snapshot
     head = _head(
-        snapshot.share,
-        f"{snapshot.settled:,} rows",
-        f"{rows_per_s:,.0f} rows/s",
-        f"eta {duration(eta_s(snapshot, rows_per_s))}",
+        now.share, f"{now.settled:,} rows", f"{standing.rows_per_s:,.0f} rows/s", f"eta {_eta(standing)}"
     )
-    flow = Text(
-        f"{snapshot.batches:,} batches · {snapshot.requests:,} requests · {snapshot.in_flight} in flight · "
-        f"{snapshot.waiting:,} rows wait to go again · {duration(snapshot.elapsed_s)} so far"
-        + (f" · the vendor has yet to finish {snapshot.open_tickets:,}" if snapshot.open_tickets else "")
-    )
+    flow = [
+        f"{_pace(standing)} requests/s",
+        f"{now.in_flight} in flight, {now.concurrency} allowed, at most {now.ceiling}",
+        f"{now.batches:,} batches",
+        f"{now.requests:,} requests",
+        f"{duration(now.elapsed_s)} so far",
+        *([f"{now.waiting:,} rows wait to go again"] if now.waiting else []),
+        *([f"the vendor has yet to finish {now.open_tickets:,}"] if now.open_tickets else []),
+    ]
     counts = Text("  ").join(
         Text(
-            f"{status} {snapshot.counts[status]:,}",
-            style=_COLOURS[status.good] if snapshot.counts[status] else "dim",
+            f"{status} {now.counts[status]:,}".replace(" ", "\N{NO-BREAK SPACE}"),
+            style=_COLOURS[status.good] if now.counts[status] else "dim",
         )
         for status in Status
     )
-    parts: list[RenderableType] = [head, flow, counts]
-    if snapshot.holding:
-        parts.append(Text(f"holding: {snapshot.holding}", style="yellow"))
+    parts: list[RenderableType] = [head, Text(" · ".join(flow)), counts]
+    if now.holding:
+        parts.append(Text(f"holding: {now.holding}", style="yellow"))
+    elif standing.bound_by:
+        parts.append(Text(f"pace: {standing.bound_by}", style="dim"))
     return Group(*parts)
 
 
-def eta_s(snapshot: Snapshot, rows_per_s: float) -> float | None:
-    """Estimate the seconds left from the share read and the rate; None when nothing can be said."""
-    only_tickets = snapshot.reading_done and snapshot.settled + snapshot.open_tickets >= snapshot.rows_read
-    if snapshot.open_tickets and only_tickets:
-        return None  # the rest is the vendor's to finish, at a pace of its own
-    if rows_per_s <= 0 or not snapshot.rows_expected:
-        return None
-    return max(0.0, snapshot.rows_expected - snapshot.settled) / rows_per_s
+def _pace(standing: Standing) -> str:
+    return f"{standing.requests_per_s:.3g} of {standing.snapshot.rate_per_s:.3g}"
+
+
+def _eta(standing: Standing) -> str:
+    return duration(standing.eta_s) + (" after the release" if standing.snapshot.paused else "")
 
 
 def duration(seconds: float | None) -> str:

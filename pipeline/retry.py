@@ -77,7 +77,8 @@ def _decide_fault(batch: Batch, fault: Fault, policy: Retry, *, chance: float, v
         case FaultKind.STOP:
             return Decision(void=True, stop=fault)
         case FaultKind.WITHDRAWN:
-            return Decision(void=True)
+            again = going_on(batch, everything, 0.0, sends=batch.sends)
+            return Decision(again=(again,), void=True, sent=False)
         case FaultKind.NOT_CARRIED_OUT:
             if vendor is Vendor.AWAY:
                 return Decision(void=True, stop=fault)

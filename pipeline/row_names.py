@@ -26,6 +26,11 @@ class RowNames:
         """Count the rows of the files before the one that is read now."""
         return self._starts[-1] if self._starts else 0
 
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """For each file begun so far: how many rows there are in those before it."""
+        return tuple(self._starts)
+
     def file(self, index: int) -> str:
         """Name a file by where it stands among them; "" where the names are not known."""
         return self._files[index] if self._files else ""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from pipeline.corrections import count_said, words_in
 from pipeline.errors import InventoryError, SimliftError, UsageError
 from pipeline.identifiers import normalise
-from pipeline.importer import Import, Work, open_target, produce
 from pipeline.inventory import open_inventory
 from pipeline.model import STILL_OPEN, RunRecord, State
 from pipeline.plugins import installed
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.contracts import Ledger
+    from pipeline.importer import Import
     from pipeline.inventory import Inventory
     from pipeline.settings import Input, Job
 
@@ -86,15 +86,18 @@ def start(names: Sequence[str], job: Job, runs: Path, run_id: str) -> Import:
     Raises UsageError: before anything is written when job or inventory are wrong, and when the run of this
     id has another inventory or target.
     """
+    from pipeline import importer  # noqa: PLC0415 - who only looks at runs need not wait for it
+
     folder = run_folder(runs, run_id)
-    target, settings = open_target(job)
+    target, settings = importer.open_target(job)
+    notify_secret = importer.notify_secret_of(job)
     if has_ledger(folder):
         return go_on(folder, names=names, job=job)
     with in_files(names, job.input, folder, lambda: has_ledger(folder)) as files:
         came = open_inventory(files, job.input, target.rules)
         _require_whole(came, job.input)
         inventory = kept(files, job.input, folder, came)
-        portions = produce(inventory, job, target, spill=folder)
+        portions = importer.produce(inventory, job, target, spill=folder)
         record = RunRecord(
             run_id=run_id,
             state=State.RUNNING,
@@ -108,7 +111,8 @@ def start(names: Sequence[str], job: Job, runs: Path, run_id: str) -> Import:
             corrects=_corrected_run(came, runs, job.target_kind),
         )
         ledger = installed("ledgers", "sqlite").create(folder, record)
-    return Import(ledger, Work(portions, target, settings, job, inventory.bytes_total))
+    work = importer.Work(portions, target, settings, job, inventory.bytes_total, notify_secret)
+    return importer.Import(ledger, work)
 
 
 def _corrected_run(inventory: Inventory, runs: Path, target: str) -> str:
@@ -142,15 +146,17 @@ def go_on(folder: Path, *, names: Sequence[str] | None = None, job: Job | None =
     Raises UsageError when the inventory is no longer the same or cannot be read, or another process owns
     the run.
     """
+    from pipeline import importer  # noqa: PLC0415 - who only looks at runs need not wait for it
+
     with _closed_on_error(open_ledger(folder)) as ledger:
         to_ask = names is None and any(tally.code == STILL_OPEN for tally in ledger.tally())
         if ledger.run().state is State.FINISHED and names is None and not to_ask:
-            return Import(ledger)
+            return importer.Import(ledger)
         inventory, job = _as_before(ledger.run(), names, job)
         if to_ask:
             ledger.ask_again()
         if ledger.run().state is State.FINISHED:
-            return Import(ledger)
+            return importer.Import(ledger)
         return _take_up(ledger, inventory, job, folder)
 
 
@@ -159,10 +165,12 @@ def try_again(folder: Path, codes: Collection[str] = ()) -> Import:
 
     Raises UsageError as go_on does.
     """
+    from pipeline import importer  # noqa: PLC0415 - who only looks at runs need not wait for it
+
     with _closed_on_error(open_ledger(folder)) as ledger:
         inventory, job = _as_before(ledger.run(), None, None)
         if not ledger.reopen(codes) and ledger.run().state is State.FINISHED:
-            return Import(ledger)
+            return importer.Import(ledger)
         return _take_up(ledger, inventory, job, folder)
 
 
@@ -211,8 +219,23 @@ def _as_before(record: RunRecord, names: Sequence[str] | None, job: Job | None) 
 
 
 def _take_up(ledger: Ledger, inventory: Inventory, job: Job, folder: Path) -> Import:
-    target, settings = open_target(job)
+    from pipeline import importer  # noqa: PLC0415 - who only looks at runs need not wait for it
+
+    target, settings = importer.open_target(job)
+    notify_secret = importer.notify_secret_of(job)
     resume = ledger.take_over()
-    ledger.update_run(state=State.RUNNING, stop_reason="", exit_code=None)
-    portions = produce(inventory, job, target, resume, spill=folder)
-    return Import(ledger, Work(portions, target, settings, job, inventory.bytes_total))
+    ledger.update_run(state=State.RUNNING, stop_reason="", exit_code=None, **_spent(ledger))
+    portions = importer.produce(inventory, job, target, resume, spill=folder)
+    work = importer.Work(portions, target, settings, job, inventory.bytes_total, notify_secret)
+    return importer.Import(ledger, work)
+
+
+def _spent(ledger: Ledger) -> dict[str, float]:
+    """Give the requests and the time of all processes so far, also of one that was killed."""
+    run, standing = ledger.run(), ledger.standing()
+    if standing is None:
+        return {}
+    return {
+        "requests": max(run.requests, standing.snapshot.requests),
+        "duration_s": max(run.duration_s, standing.snapshot.duration_s),
+    }

@@ -15,24 +15,29 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
     SecretStr,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
 
 from pipeline.errors import UsageError
+from pipeline.hours import Hours, read_hours, require_apart, require_zone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CheckDigits = Literal["reject", "warn", "off"]
 WITHOUT_SECRETS = "without secrets"
+_NO_REFERENCE = 'must be a reference, "env:NAME" or "file:PATH", never the secret itself'
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -62,7 +67,7 @@ def _resolve(reference: Any, info: ValidationInfo) -> SecretStr:
         if not value:
             raise ValueError(f"the secret file {where} is empty")
         return SecretStr(value)
-    raise ValueError('must be a reference, "env:NAME" or "file:PATH", never the secret itself')
+    raise ValueError(_NO_REFERENCE)
 
 
 def _short(error: Exception) -> str:
@@ -70,6 +75,26 @@ def _short(error: Exception) -> str:
 
 
 Secret = Annotated[SecretStr, BeforeValidator(_resolve)]
+
+
+def _is_reference(reference: str) -> str:
+    how, _, where = reference.partition(":")
+    if how not in ("env", "file") or not where:
+        raise ValueError(_NO_REFERENCE)
+    return reference
+
+
+#: A secret that stays a reference until it is wanted: what is kept of a job holds no secret.
+Reference = Annotated[str, AfterValidator(_is_reference)]
+
+
+def secret_at(reference: str, *, where: str) -> SecretStr:
+    """Fetch a secret. Raises UsageError that begins with `where`; the value never appears in it."""
+    try:
+        return TypeAdapter(Secret).validate_python(reference)
+    except ValidationError as errors:
+        message = errors.errors(include_url=False, include_input=False)[0]["msg"]
+        raise UsageError(f"{where}: {message.removeprefix('Value error, ')}") from None
 
 
 class Endpoint(Table):
@@ -84,19 +109,25 @@ class Endpoint(Table):
 
     @model_validator(mode="after")
     def _is_safe(self) -> Self:
-        url = urlsplit(self.base_url)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise ValueError('base_url must be an address such as "https://vendor.example"')
-        if url.username or url.password:
-            raise ValueError("base_url must not hold credentials; give them by reference")
-        if url.query or url.fragment:
-            raise ValueError("base_url must end with its path: no query, no fragment")
-        if url.scheme == "http" and not self.allow_http and not _is_loopback(url.hostname):
-            raise ValueError(
-                f"base_url: http:// to {url.hostname} would send secrets in clear text; "
-                "use https://, or set allow_http = true if you must"
-            )
+        _require_safe(self.base_url, "base_url", allow_http=self.allow_http)
         return self
+
+
+def _require_safe(address: str, key: str, *, allow_http: bool | None = None) -> None:
+    """Raise ValueError for an address that is none, or over which secrets would travel in clear text.
+
+    `allow_http` is None where there is no such key.
+    """
+    url = urlsplit(address)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError(f'{key} must be an address such as "https://vendor.example"')
+    if url.username or url.password:
+        raise ValueError(f"{key} must not hold credentials; give them by reference")
+    if allow_http is not None and (url.query or url.fragment):
+        raise ValueError(f"{key} must end with its path: no query, no fragment")
+    if url.scheme == "http" and not allow_http and not _is_loopback(url.hostname):
+        remedy = "use https://" + ("" if allow_http is None else ", or set allow_http = true if you must")
+        raise ValueError(f"{key}: http:// to {url.hostname} would send secrets in clear text; {remedy}")
 
 
 def _is_loopback(host: str) -> bool:
@@ -116,6 +147,11 @@ class Limits(Table):
     connect_timeout_s: float = Field(default=10, gt=0)
     reply_timeout_s: float = Field(default=60, gt=0)
     reply_bytes: int = Field(default=32_000_000, ge=1_000)
+
+    @property
+    def longest_call_s(self) -> float:
+        """After so long a call is answered, or given up."""
+        return self.connect_timeout_s + self.reply_timeout_s
 
 
 class Retry(Table):
@@ -179,8 +215,39 @@ class Window(Table):
 
     open: str | list[str] = ""
     days: list[Day] = Field(default_factory=list)
-    zone: str = "UTC"
+    zone: Annotated[str, AfterValidator(require_zone)] = "UTC"
     shares: dict[str, Share] = Field(default_factory=dict)
+
+    @field_validator("open", mode="before")
+    @classmethod
+    def _is_text(cls, given: Any) -> Any:
+        entries = given if isinstance(given, list) else [given]
+        if not all(isinstance(entry, str) for entry in entries):
+            raise ValueError('must be hours such as "22:00-06:00", or a list of them')
+        return given
+
+    @field_validator("open", "shares")
+    @classmethod
+    def _are_hours(cls, given: str | list[str] | dict[str, float]) -> str | list[str] | dict[str, float]:
+        require_apart(map(read_hours, _listed(given)))
+        return given
+
+    @model_validator(mode="after")
+    def _opens_on_its_days(self) -> Self:
+        if self.days and not self.hours:
+            raise ValueError(
+                "days are those on which the hours of open begin; give open too, or leave days out"
+            )
+        return self
+
+    @property
+    def hours(self) -> list[Hours]:
+        """The hours of `open`, in order; none: always."""
+        return sorted(map(read_hours, _listed(self.open)))
+
+
+def _listed(hours: str | list[str] | dict[str, float]) -> list[str]:
+    return ([hours] if hours else []) if isinstance(hours, str) else list(hours)
 
 
 class Guards(Table):
@@ -194,6 +261,28 @@ class Guards(Table):
     new_code: Literal["go", "hold", "stop"] = "go"
     known_codes: list[str] = Field(default_factory=list)
 
+    @model_validator(mode="after")
+    def _can_trip(self) -> Self:
+        if self.budget_items >= self.budget_over_items:
+            raise ValueError("budget_items must be less than budget_over_items, or it never trips")
+        return self
+
+
+class Notify(Table):
+    """[notify]: who is told of a run's start, hold, guard and end."""
+
+    webhook: str = ""
+    secret: Reference | None = None
+    command: list[str] = Field(default_factory=list)
+    on: list[Literal["start", "hold", "guard", "end"]] = ["start", "hold", "guard", "end"]
+    timeout_s: float = Field(default=10, gt=0, le=300)
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        if self.webhook:
+            _require_safe(self.webhook, "webhook")
+        return self
+
 
 class Job(Table):
     """The whole job file. `target` stays as data: the target's own model reads it."""
@@ -205,7 +294,21 @@ class Job(Table):
     input: Input = Input()
     window: Window = Window()
     guards: Guards = Guards()
+    notify: Notify = Notify()
     _where: str = PrivateAttr(default="job file")
+
+    @field_validator("window")
+    @classmethod
+    def _is_long_enough(cls, window: Window, info: ValidationInfo) -> Window:
+        limits: Limits | None = info.data.get("limits")  # None: they have a mistake of their own
+        call_s = limits.longest_call_s if limits is not None else 0.0
+        for hours in window.hours:
+            if hours.length_s <= call_s:
+                raise ValueError(
+                    f"{hours} is over before a call need be answered ({call_s:g} s, [limits] "
+                    "connect_timeout_s and reply_timeout_s), so nothing could be sent; open it for longer"
+                )
+        return window
 
     @property
     def where(self) -> str:

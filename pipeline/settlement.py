@@ -5,36 +5,62 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import astuple
 
-from pipeline.model import Completion, Exceptional, Final, Settlement, Status
+from pipeline.model import Completion, Exceptional, Fault, Final, Setback, Settlement, Status, Verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pipeline.model import Batch, Decision
+    from pipeline.model import Batch, Decision, Verdict
 
 _PLAIN = Final(Status.SUCCEEDED)
 
 
-def settlement_of(batch: Batch, decision: Decision) -> Settlement:
-    """Write a decision as the ledger keeps it.
+def settlement_of(
+    batch: Batch, decision: Decision, outcome: Verdicts | Fault | None = None, request_id: str = ""
+) -> Settlement:
+    """Write a decision as the ledger keeps it, with what the outcome said of a call or an item sent again.
 
     Items in neither `final` nor `again` succeeded: plainly when this was their first send and they have no
     row yet, else with a record of their own.
     """
+    fault = outcome if isinstance(outcome, Fault) else None
     if decision.void:
-        return Settlement(batch.id, void=True)
+        return Settlement(batch.id, void=True, request_id=request_id, fault=fault)
+    said = outcome.exceptions if isinstance(outcome, Verdicts) else {}
     spoken_of = {*decision.final, *decision.promised}.union(*(again.indices for again in decision.again))
     indices = sorted(spoken_of) if _plain(batch) else list(range(len(batch)))
-    return Settlement(batch.id, _rows(batch, decision, indices))
+    rows, setbacks = _rows(batch, decision, indices), _setbacks(batch, decision, said)
+    return Settlement(batch.id, rows, request_id=request_id, fault=fault, setbacks=setbacks)
 
 
-def completion_of(batch: Batch, decision: Decision) -> Completion:
+def completion_of(
+    batch: Batch, decision: Decision, outcome: Mapping[int, Verdict] | Fault | None = None
+) -> Completion:
     """Write what became of promised items as the ledger keeps it; what the decision leaves out stays open."""
+    said = {} if outcome is None or isinstance(outcome, Fault) else outcome
     plain = [index for index, final in decision.final.items() if final == _PLAIN] if _plain(batch) else []
     others = {*decision.final}.union(*(again.indices for again in decision.again)).difference(plain)
     positions = batch.items.column("position").take(np.asarray(plain, np.int64)).to_pylist()
-    return Completion(batch.id, tuple(positions), _rows(batch, decision, sorted(others)))
+    rows, setbacks = _rows(batch, decision, sorted(others)), _setbacks(batch, decision, said)
+    return Completion(batch.id, tuple(positions), rows, setbacks)
+
+
+def _setbacks(batch: Batch, decision: Decision, said: Mapping[int, Verdict]) -> tuple[Setback, ...]:
+    """Gather what was said of items that are sent again, once for all of which the same was said."""
+    alike: dict[Verdict, list[int]] = {}
+    for again in decision.again:
+        for index in again.indices:
+            if index in said:
+                alike.setdefault(said[index], []).append(index)
+    if not alike:
+        return ()
+    places = batch.items.column("position")
+    return tuple(
+        Setback(tuple(places.take(np.asarray(indices, np.int64)).to_pylist()), *astuple(verdict)[:3])
+        for verdict, indices in alike.items()
+    )
 
 
 def _plain(batch: Batch) -> bool:

@@ -6,6 +6,8 @@ Asked from another process by way of the ledger. What was tuned or held stays so
 from __future__ import annotations
 
 import asyncio
+import getpass
+import os
 import time
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -26,6 +28,14 @@ LOOK_EVERY_S = 0.5
 GATE = "hold"
 
 log = structlog.get_logger(__name__)
+
+
+def person() -> str:
+    """Say who is at the keyboard: whoever became root by sudo, else the user, by number if nameless."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def tuned(limits: Limits, changes: Mapping[str, Any]) -> Limits:

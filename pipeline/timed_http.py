@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from pipeline.wire import request_id_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 class TimedHttp:
     """Times the last exchange of one send, in seconds, from the moment its request may leave.
 
-    `opened` is told that moment of the first exchange; `sent` says whether it came.
+    `opened` is told that moment of the first exchange; `sent` says whether it came. `request_id` names
+    the last exchange: in the vendor's words, where its answer has some, else in those it was sent with.
     """
 
     def __init__(self, http: Http, opened: Callable[[float], None]) -> None:
@@ -23,6 +26,7 @@ class TimedHttp:
         self._opened = opened
         self.sent = False
         self.round_trip_s = 0.0
+        self.request_id = ""
 
     @property
     def requests(self) -> int:
@@ -40,9 +44,13 @@ class TimedHttp:
             if not self.sent:
                 self.sent = True
                 self._opened(began)
-            return make_request()
+            request = make_request()
+            self.request_id = request_id_of(request.headers)
+            return request
 
         try:
-            return await self._http.exchange(stamped)
+            response = await self._http.exchange(stamped)
+            self.request_id = request_id_of(response.headers) or self.request_id
+            return response
         finally:
             self.round_trip_s = loop.time() - began

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 LONGEST_WISH_S = 86_400.0  # a day: nobody waits longer on a header
 _WORDS_SHOWN = 200
+#: Headers that name a call: what vendors and gateways answer with, and what SIM Express is sent.
+_REQUEST_IDS = ("request-id", "x-request-id", "x-correlation-id", "x-trace-id", "rt-requestid")
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,13 @@ def rate_limit_hold(response: Response) -> float:
     if seconds > LONGEST_WISH_S:
         seconds -= _date_of(response)
     return min(max(0.0, seconds), LONGEST_WISH_S)
+
+
+def request_id_of(headers: Mapping[str, str]) -> str:
+    """Give the name of a call by which its vendor can find it again; nothing where the headers have none."""
+    by_name = {name.lower(): value.strip() for name, value in headers.items()}
+    named = (by_name.get(name, "") for name in _REQUEST_IDS)
+    return next((value for value in named if _REQUEST_ID.fullmatch(value)), "")
 
 
 def _date_of(response: Response) -> float:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from pipeline.backlog import Backlog
 from pipeline.calls import ask, send
@@ -26,10 +27,11 @@ from pipeline.vendor_state import VendorState
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from pipeline.contracts import Http, Ledger, Target
     from pipeline.feed import Feed
+    from pipeline.guards import Guards, Trip
     from pipeline.model import Decision, Exceptional
     from pipeline.pace import Pace
     from pipeline.settings import Completion, Limits, Retry
@@ -44,7 +46,8 @@ class WorkerPool:
     """Sends everything the feed gives, as often as it takes, and settles every item.
 
     `run` returns how the run ended: finished, stopped (with `stop_reason`) or interrupted. Raises what the
-    ledger raises.
+    ledger raises. `guards` hear of all that is settled, and the feed is to admit what they do; `on_trip` is
+    told when one trips, to write it down, and to hold the run where it is not to be stopped.
     """
 
     def __init__(
@@ -60,11 +63,14 @@ class WorkerPool:
         policy: Retry,
         completion: Completion,
         rng: random.Random,
+        guards: Guards,
+        on_trip: Callable[[Trip], Awaitable[None]],
         exists_is_good: bool = False,
     ) -> None:
         self._feed, self._target, self._http = feed, target, http
         self._ledger, self._pace, self._policy, self._rng = ledger, pace, policy, rng
         self._ceiling = limits.concurrency
+        self._guards, self._on_trip = guards, on_trip
         self._exists_is_good = exists_is_good
         self._backlog = Backlog(
             batch_items=batch_items,
@@ -77,6 +83,7 @@ class WorkerPool:
         self._group: asyncio.TaskGroup | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._asked_last = False
+        self._guarded = ""  # why a guard has stopped the run
         self._asking = self.in_flight = self.claimed = self._calls_lost = 0
         self.settled: Counter[Status] = Counter()
         self.state = State.RUNNING
@@ -87,9 +94,16 @@ class WorkerPool:
         async with asyncio.TaskGroup() as group:
             self._group = group
             self._employ()
+        if self._guarded and await self._nothing_left():
+            self.state = State.RUNNING
+            self.stop_reason = "" if self.stop_reason == self._guarded else self.stop_reason
         if self.state is State.RUNNING:
             self.state = State.STOPPED if self.stop_reason else State.FINISHED
         return self.state
+
+    async def _nothing_left(self) -> bool:
+        """Tell whether every item is final: then a guard that stopped the run has nothing left to guard."""
+        return self._feed.taken == self.settled.total() and await self._fresh() is None
 
     def _employ(self) -> None:
         """Have as many workers as requests may be open; with fewer slots the others wait."""
@@ -131,8 +145,11 @@ class WorkerPool:
         """Count the items that the vendor has accepted and not finished."""
         return self._tickets.items
 
-    def only_waits(self) -> str:
-        """Say in words that nothing is left but to wait for the vendor, or nothing."""
+    def holding(self) -> str:
+        """Say in words that the vendor is away, or that a guard or the whole run waits for it; or nothing."""
+        return self._vendor.breaker.holding() or self._guards.waits_for() or self._only_waits()
+
+    def _only_waits(self) -> str:
         sending = self._backlog.items or self.in_flight > self._asking
         if not (self._feed.exhausted and self._tickets.items) or sending:
             return ""
@@ -176,10 +193,13 @@ class WorkerPool:
         loop = asyncio.get_running_loop()
         while self.state is State.RUNNING:
             if self._pace.is_shut and not self._done:
-                await self._change(math.inf)
+                await self._reach()
+                if self._pace.is_shut and not self._done:
+                    await self._change(math.inf)
                 continue
             now = loop.time()
-            eager = self._feed.exhausted or self._backlog.full or self._tickets.full
+            full = self._backlog.full or self._tickets.full
+            eager = self._feed.exhausted or full or self._guards.waiting
             work: Batch | Question | None = None if self._asked_last else self._tickets.take(now)
             work = work or self._backlog.take(now, eager=eager)
             if work is None and not eager:
@@ -203,14 +223,24 @@ class WorkerPool:
         left = self._backlog.items or self._tickets.items or self.in_flight
         return self._feed.exhausted and not left
 
+    async def _reach(self) -> None:
+        """Read on though nothing may leave: to learn that nothing is left must not wait for a gate."""
+        try:
+            await self._feed.reach()
+        except InventoryError as error:
+            self._breaks_off(error)
+
+    def _breaks_off(self, error: InventoryError) -> None:
+        # What was read before is whole: it is sent to its end, and only then the run stops.
+        self.stop_reason = str(error)
+        log.warning("the inventory breaks off", reason=self.stop_reason)
+
     async def _fresh(self) -> Batch | None:
         """Give a fresh batch, unless there is a question to ask before one has been read."""
         try:
             return await self._feed.take(until=self._tickets.next_due())
         except InventoryError as error:
-            # What was read before is whole: it is sent to its end, and only then the run stops.
-            self.stop_reason = str(error)
-            log.warning("the inventory breaks off", reason=self.stop_reason)
+            self._breaks_off(error)
             return None
 
     def _cut_to_size(self, batch: Batch | None) -> Batch | None:
@@ -232,7 +262,8 @@ class WorkerPool:
         batch = await self._ledger.claim(batch)
         self.claimed += 1
         timed = self._vendor.timed(self._http)
-        outcome = await send(self._target, batch, timed)
+        with bound_contextvars(batch=batch.id, attempt=batch.sends + 1):
+            outcome = await send(self._target, batch, timed)
         if stop := self._vendor.sent(batch, outcome, probe=probe):
             self.stop(State.STOPPED, stop)
         self._backlog.batch_items = self._vendor.size.bound
@@ -247,7 +278,7 @@ class WorkerPool:
         )
         fault = outcome if isinstance(outcome, Fault) else None
         self._vendor.paced_by(timed, fault, pushed_back=decision.pushed_back, items=len(batch))
-        settlement = settlement_of(batch, decision)
+        settlement = settlement_of(batch, decision, outcome, timed.request_id)
         await asyncio.shield(self._ledger.settle(settlement))
         plain = 0 if settlement.void else len(batch) - len(settlement.exceptional)
         self._count(settlement.exceptional, plain)
@@ -255,11 +286,13 @@ class WorkerPool:
             now = asyncio.get_running_loop().time()
             self._tickets.add(batch, decision.promised, decision.call, now)
         self._act(batch, decision)
+        await self._heed(self._guards.settled(batch, settlement))
 
     async def _ask(self, question: Question, *, probe: bool) -> None:
         """Ask after promised items; what is still not done will be asked after again."""
         timed = self._vendor.timed(self._http)
-        outcome = await ask(self._target, question, timed, shared=self._tickets.shared)
+        with bound_contextvars(batch=question.batch.id):
+            outcome = await ask(self._target, question, timed, shared=self._tickets.shared)
         fault = outcome if isinstance(outcome, Fault) else None
         if stop := self._vendor.asked(fault, probe=probe):
             self.stop(State.STOPPED, stop)
@@ -283,7 +316,7 @@ class WorkerPool:
             last=question.last,
         )
         self._vendor.paced_by(timed, fault, pushed_back=decision.pushed_back)
-        completion = completion_of(question.batch, decision)
+        completion = completion_of(question.batch, decision, outcome)
         if completion.plain or completion.exceptional:
             await asyncio.shield(self._ledger.complete(completion))
         self._count(completion.exceptional, len(completion.plain))
@@ -296,6 +329,7 @@ class WorkerPool:
             call_refused=bool(singly) and fault is not None and fault.kind is not FaultKind.LOST,
         )
         self._act(question.batch, decision)
+        await self._heed(self._guards.completed(completion))
 
     def _count(self, rows: Iterable[Exceptional], plain: int) -> None:
         final = Counter(row.status for row in rows if row.status is not None)
@@ -313,6 +347,15 @@ class WorkerPool:
             self._pace.hold(decision.hold_s, "the vendor pushed back")
         if decision.stop is not None:
             self.stop(State.STOPPED, f"{decision.stop.code}: {decision.stop.reason}")
+
+    async def _heed(self, trip: Trip | None) -> None:
+        """Stop where a guard has tripped, unless it only wants the run held."""
+        if trip is None or self.state is not State.RUNNING:
+            return
+        if not trip.holds:
+            self._guarded = trip.words
+            self.stop(State.STOPPED, trip.words)
+        await self._on_trip(trip)
 
     async def _change(self, until: float) -> None:
         """Sleep until something may have changed, or until the given loop time."""

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.model import OUTCOME_COLUMNS, Exceptional, RunRecord, State, Status, Tally
+from pipeline.model import OUTCOME_COLUMNS, Doubts, Exceptional, RunRecord, State, Status, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from pipeline.chronicle import Event, Sample
+    from pipeline.model import Attempt, FindingTally
 
 _TYPES = (pa.int64(), pa.string(), pa.string(), pa.string(), pa.string(), pa.int64(), pa.int64())
 
@@ -50,6 +53,11 @@ class LedgerInMemory:
         self.rows = sorted(rows, key=lambda row: row.position)
         self.rows_a_batch = rows_a_batch
         self.record = replace(RUN, **({"rows_read": len(rows)} | facts))
+        self.events_kept: list[Event] = []
+        self.samples_kept: list[Sample] = []
+        self.findings_kept: list[FindingTally] = []
+        self.doubts_kept = Doubts()
+        self.attempts_kept: dict[int, list[Attempt]] = {}
 
     def run(self) -> RunRecord:
         return self.record
@@ -62,6 +70,18 @@ class LedgerInMemory:
 
     def batches(self) -> int:
         return len({row.batch for row in self.rows if row.batch})
+
+    def events(self) -> Sequence[Event]:
+        return self.events_kept
+
+    def samples(self) -> Sequence[Sample]:
+        return self.samples_kept
+
+    def findings(self) -> Sequence[FindingTally]:
+        return self.findings_kept
+
+    def doubts(self, most: int = 200) -> Doubts:
+        return self.doubts_kept
 
     def outcomes(self) -> Iterator[pa.RecordBatch]:
         rows = [row for row in self.rows if row.status]
@@ -89,5 +109,8 @@ class LedgerInMemory:
             found[row.status, row.code] = replace(first, rows=first.rows + 1)
         return sorted(found.values(), key=lambda entry: -entry.rows)
 
-    def trace(self, key: str) -> Sequence[Exceptional]:
-        return [row for row in self.rows if row.key == key]
+    def trace(self, *keys: str) -> Sequence[Exceptional]:
+        return [row for row in self.rows if row.key in keys]
+
+    def attempts(self, position: int) -> Sequence[Attempt]:
+        return self.attempts_kept.get(position, ())

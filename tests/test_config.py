@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.plugins import installed
-from pipeline.settings import Completion, Input, Limits, Retry, load_job, read_table
+from pipeline.settings import Completion, Guards, Input, Limits, Retry, Window, load_job, read_table
 from pipeline.simulator.bulk_subscriber_faults import BulkSubscriberFaults
 from pipeline.simulator.faults import Faults, load
 
@@ -45,6 +45,8 @@ def test_a_job_file_shows_every_key(path: Path) -> None:
     data = tomllib.loads(text)
     target = installed("targets", data["target"]["kind"])
     tables: dict[str, type[BaseModel]] = {"limits": Limits, "retry": Retry, "input": Input}
+    tables["guards"] = Guards
+    tables["window"] = Window
     if hasattr(target, "poll"):  # contracts.CompletingTarget
         tables["completion"] = Completion
     assert data.keys() == {"target", *tables}

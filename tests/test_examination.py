@@ -97,6 +97,15 @@ def test_a_plan_that_does_not_fit_its_window_ends_with_1(
     assert (ended, f"fits in {within}: {word}" in shown) == (code, True)
 
 
+def test_the_plan_counts_the_jobs_window_in(tmp_path: Path) -> None:
+    job = f'{JOB}[window]\nshares = {{ "00:00-24:00" = 0.5 }}\n'
+    ended, shown = check(tmp_path, line(1), line(2), options=("--within", "15s"), job=job)
+    assert (ended, "fits in 15s: no, by 5s" in shown, "begun now it ends" in shown) == (1, True, True)
+    plan = checked(tmp_path, line(1), line(2), job=job)["plan"]
+    assert (plan["duration_s"], plan["takes_s"], plan["windows"]) == (10, 20, 1)
+    assert plan["ends_at"].endswith("+00:00")
+
+
 def test_what_is_no_window_is_told_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="2h30m"):
         check(tmp_path, line(1), options=("--within", "soon"))

@@ -327,3 +327,22 @@ def test_a_taker_cancelled_while_a_portion_is_absorbed_loses_nothing(executor: T
         return await taken(feed)
 
     assert run(story()) == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_is_not_admitted_stays_in_front_for_later(executor: ThreadPoolExecutor) -> None:
+    admitted = iter([4, 0, 2, 0, 99, 99])
+
+    async def story() -> list[list[int] | None]:
+        portions = iter([Portion((batch_of(range(1, 11)), batch_of([11])), (), 11, 0)])
+        feed = Feed(portions, nothing, executor, lambda batch: min(len(batch), next(admitted)))
+        found = []
+        for _ in range(6):
+            batch = await feed.take()
+            found.append(batch and batch.items.column("position").to_pylist())
+            assert feed.exhausted is False
+        assert feed.taken == 11
+        assert await feed.take() is None
+        assert feed.exhausted
+        return found
+
+    assert run(story()) == [[1, 2, 3, 4], None, [5, 6], None, [7, 8, 9, 10], [11]]

@@ -38,6 +38,7 @@ class Known:
     rows: dict[int, Exceptional] = field(default_factory=dict)
     under_way: dict[int, Batch] = field(default_factory=dict)
     claimed: int = 0
+    sends: dict[int, dict[int, str]] = field(default_factory=dict)  # how they ended, by position and batch
 
     def flying(self) -> set[int]:
         return {position for batch in self.under_way.values() for position in places(batch)}
@@ -70,6 +71,7 @@ class Known:
                 self.rows[p] = replace(
                     before, sends=batch.sends + 1, batch=number, in_doubt=True, ticket="", call=""
                 )
+                self.sends[p][number] = "died"
         self.under_way.clear()
 
     def open(self) -> dict[int, OpenRow]:
@@ -106,6 +108,8 @@ async def claim(ledger: SqliteLedger, known: Known, data: st.DataObject) -> None
         known.claimed += 1
         assert batch.id == known.claimed
         known.under_way[batch.id] = batch
+        for position in places(batch):
+            known.sends.setdefault(position, {})[batch.id] = "under_way"
 
 
 async def settle(ledger: SqliteLedger, known: Known, data: st.DataObject) -> None:
@@ -115,6 +119,7 @@ async def settle(ledger: SqliteLedger, known: Known, data: st.DataObject) -> Non
     batch = known.under_way.pop(number)
     exceptional = []
     for position in places(batch):
+        known.sends[position][number] = "answered"
         fate = data.draw(st.sampled_from(["plain", "promised", "ended"]))
         if fate == "plain" and position not in known.rows:
             known.plain[position] = number
@@ -157,6 +162,7 @@ def try_again(ledger: SqliteLedger, known: Known) -> None:
     for p, r in ended.items():
         in_doubt = r.in_doubt or r.status is Status.IN_DOUBT
         known.rows[p] = replace(r, status=None, in_doubt=in_doubt, ticket="", call="")
+        known.sends[p][r.batch] = str(r.status)  # what was said of it is kept
 
 
 def ask_again(ledger: SqliteLedger, known: Known) -> None:
@@ -170,7 +176,8 @@ def ask_again(ledger: SqliteLedger, known: Known) -> None:
 async def void(ledger: SqliteLedger, known: Known, data: st.DataObject) -> None:
     if known.under_way:
         number = data.draw(st.sampled_from(sorted(known.under_way)))
-        del known.under_way[number]
+        for position in places(known.under_way.pop(number)):
+            known.sends[position][number] = "void"
         await ledger.settle(Settlement(number, void=True))
 
 
@@ -203,6 +210,8 @@ def compare(ledger: SqliteLedger, known: Known) -> None:
         found = [(t.status, t.code, t.reason, t.sends, t.batch) for t in traced if t.status]
         assert found == ([expected] if expected else [])
         known_row = known.rows.get(position)
+        assert len(traced) == (position in known.sends or known_row is not None)
+        assert {a.batch: a.ended for a in ledger.attempts(position)} == known.sends.get(position, {})
         assert [t for t in traced if t.ticket] == ([known_row] if known_row and known_row.ticket else [])
 
 

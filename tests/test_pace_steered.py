@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 from virtual_clock import now, run
 
 from pipeline.errors import NoReply
+from pipeline.model import FaultKind
 from pipeline.pace import Pace
 
 A_SECOND = 1 - 1e-6
@@ -21,7 +22,11 @@ async def permits(pace: Pace, takers: int, until_s: float) -> list[float]:
 
     async def take() -> None:
         while now() < until_s:
-            await pace.permit()
+            try:
+                await pace.permit()
+            except NoReply:
+                await asyncio.sleep(0.05)  # as a worker does, which is told when a gate opens
+                continue
             times.append(now())
 
     tasks = [asyncio.ensure_future(take()) for _ in range(takers)]
@@ -116,7 +121,7 @@ def test_nothing_leaves_while_a_gate_is_shut_and_no_burst_follows() -> None:
 
 
 def test_only_the_last_gate_to_be_opened_lets_through() -> None:
-    async def story() -> float:
+    async def story() -> list[float]:
         pace = Pace(10)
         pace.shut("hold", "held by anna")
         pace.shut("window", "the window is closed")
@@ -124,10 +129,9 @@ def test_only_the_last_gate_to_be_opened_lets_through() -> None:
         loop = asyncio.get_running_loop()
         loop.call_at(3, pace.open, "hold")
         loop.call_at(5, pace.open, "window")
-        await pace.permit()
-        return now()
+        return await permits(pace, 1, 6)
 
-    assert run(story()) == pytest.approx(5, abs=0.11)
+    assert min(run(story())) == pytest.approx(5, abs=0.11)
 
 
 def test_opening_a_gate_that_was_never_shut_is_no_matter() -> None:
@@ -139,13 +143,15 @@ def test_opening_a_gate_that_was_never_shut_is_no_matter() -> None:
     run(story())
 
 
-def test_who_waits_at_a_shut_gate_is_turned_away_when_the_run_stops() -> None:
+def test_who_waits_for_a_permission_is_turned_away_when_a_gate_is_shut() -> None:
     async def story() -> float:
-        pace = Pace(10)
-        pace.shut("hold", "held by anna")
-        asyncio.get_running_loop().call_at(4, pace.close)
-        with pytest.raises(NoReply):
+        pace = Pace(0.01)
+        await pace.permit()
+        asyncio.get_running_loop().call_at(4, pace.shut, "hold", "held by anna")
+        with pytest.raises(NoReply) as turned_away:
             await pace.permit()
+        assert turned_away.value.fault.kind is FaultKind.WITHDRAWN
+        assert not turned_away.value.fault.reached
         return now()
 
     assert run(story()) == pytest.approx(4, abs=0.001)

@@ -11,18 +11,9 @@ import pytest
 from rich.console import Console
 from virtual_clock import now, run
 
-from pipeline.model import Portion, Snapshot, Status
-from pipeline.progress import (
-    LINE_EVERY_S,
-    RATE_WINDOW_S,
-    Reading,
-    Speed,
-    duration,
-    eta_s,
-    line,
-    panel,
-    watch,
-)
+from pipeline.model import Portion, Status
+from pipeline.progress import LINE_EVERY_S, Reading, duration, line, panel, watch
+from pipeline.standing import Gauge, Snapshot, Standing
 
 
 def snapshot(settled: int = 0, elapsed_s: float = 0.0, **more: Any) -> Snapshot:
@@ -44,10 +35,14 @@ def snapshot(settled: int = 0, elapsed_s: float = 0.0, **more: Any) -> Snapshot:
 def watched(console: Console, seconds: float, rows_per_s: int = 100, before: int = 0) -> str:
     """Watch a run that settles steadily, for some virtual seconds; give what was printed."""
 
+    gauge = Gauge()
+
+    def take() -> Standing:
+        return gauge.read(snapshot(before + round(rows_per_s * now()), now(), rows_read=1_000_000), now())
+
     async def story() -> None:
-        watching = asyncio.ensure_future(
-            watch(lambda: snapshot(before + round(rows_per_s * now()), now(), rows_read=1_000_000), console)
-        )
+        take()
+        watching = asyncio.ensure_future(watch(take, console))
         await asyncio.sleep(seconds)
         watching.cancel()
         with suppress(asyncio.CancelledError):
@@ -56,50 +51,6 @@ def watched(console: Console, seconds: float, rows_per_s: int = 100, before: int
     run(story())
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
-
-
-# ---------------------------------------------------------------- rate and ETA
-
-
-def test_the_rate_is_that_of_the_last_half_minute() -> None:
-    speed = Speed()
-    slow = [speed.rows_per_s(snapshot(10 * second, second)) for second in range(100)][-1]
-    fast = [speed.rows_per_s(snapshot(990 + 1000 * second, 99 + second)) for second in range(1, 61)][-1]
-    assert slow == pytest.approx(10)
-    assert fast == pytest.approx(1000)
-
-
-def test_a_standstill_shows_within_the_window() -> None:
-    speed = Speed()
-    for second in range(10):
-        speed.rows_per_s(snapshot(100 * second, second))
-    rates = [speed.rows_per_s(snapshot(900, 10 + second)) for second in range(int(RATE_WINDOW_S) + 2)]
-    assert rates == sorted(rates, reverse=True)
-    assert rates[-1] == 0
-
-
-def test_what_an_earlier_process_settled_is_not_this_ones_speed() -> None:
-    speed = Speed()
-    speed.start(snapshot(900_000, 0))
-    assert speed.rows_per_s(snapshot(900_050, 5)) == pytest.approx(10)
-
-
-def test_a_single_look_gives_no_rate() -> None:
-    assert Speed().rows_per_s(snapshot(500, 0)) == 0
-
-
-def test_the_eta_counts_what_has_not_been_read_yet() -> None:
-    assert eta_s(snapshot(500), 100) == pytest.approx((2000 - 500) / 100)
-    assert eta_s(snapshot(500, reading_done=True), 100) == pytest.approx(5)
-
-
-@pytest.mark.parametrize(("rows_read", "rate"), [(1000, 0.0), (1000, -1.0), (0, 10.0)])
-def test_no_eta_is_given_on_a_guess(rows_read: int, rate: float) -> None:
-    assert eta_s(snapshot(0, rows_read=rows_read, bytes_read=0), rate) is None
-
-
-def test_an_eta_is_never_negative() -> None:
-    assert eta_s(snapshot(3000), 10) == 0
 
 
 @pytest.mark.parametrize(
@@ -122,36 +73,54 @@ def test_a_time_span_reads_as_people_write_it(seconds: float | None, words: str)
 # ---------------------------------------------------------------- what is shown
 
 
+def standing(settled: int = 500, **more: Any) -> Standing:
+    facts = {"rate_per_s": 5.0, "limit_per_s": 10.0, "concurrency": 4, "ceiling": 16} | more
+    return Standing(0.0, snapshot(settled, 12.4, **facts), rows_per_s=50, requests_per_s=4.9, eta_s=30)
+
+
 def test_a_line_has_the_whole_story() -> None:
     counts = dict.fromkeys(Status, 0) | {Status.SUCCEEDED: 480, Status.REFUSED: 20}
-    found = line(snapshot(elapsed_s=12.4, counts=counts, holding="the vendor pushed back, 7 s left"), 50)
-    assert found == (
-        "12s rows=500 (25%) batches=3 50 rows/s eta=30s in_flight=2 waiting=1 "
-        "succeeded=480 refused=20 holding: the vendor pushed back, 7 s left"
+    assert line(standing(counts=counts, holding="the vendor pushed back, 7 s left")) == (
+        "12s rows=500 (25%) batches=3 50 rows/s requests/s=4.9 of 5 concurrency=2/4/16 eta=30s "
+        "in_flight=2 waiting=1 succeeded=480 refused=20 holding: the vendor pushed back, 7 s left"
     )
 
 
 def test_a_line_is_silent_on_what_there_is_none_of() -> None:
-    found = line(snapshot(500), 50)
+    found = line(standing())
     assert "refused" not in found
     assert "holding" not in found
+    assert "open_tickets" not in found
+
+
+def test_a_line_says_what_bounds_a_run_that_nothing_holds() -> None:
+    assert line(standing()).endswith("pace: what the vendor was found to allow, 5 requests/s")
+
+
+def test_the_time_left_of_a_held_run_counts_from_its_release() -> None:
+    assert "eta=30s after the release " in line(standing(paused=True, holding="held by anna"))
 
 
 def test_a_run_is_not_called_complete_before_it_is() -> None:
-    found = line(snapshot(199_950, rows_read=200_000, reading_done=True), 50)
-    assert "(100%)" not in found
+    assert "(100%)" not in line(standing(199_950, rows_read=200_000, reading_done=True))
 
 
-def test_the_live_display_shows_every_status_and_the_hold() -> None:
-    console = Console(file=StringIO(), width=200)
-    console.print(panel(snapshot(480, holding="the vendor pushed back, 7 s left"), 50))
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_live_display_shows_every_status_and_the_hold_however_wide_the_terminal(width: int) -> None:
+    console = Console(file=StringIO(), width=width)
+    console.print(panel(standing(480, holding="the vendor pushed back, 7 s left", open_tickets=7)))
     assert isinstance(console.file, StringIO)
     shown = console.file.getvalue()
+    assert max(map(len, shown.splitlines())) <= width
+    words = " ".join(shown.split())
     for status in Status:
-        assert str(status) in shown
-    assert "holding: the vendor pushed back, 7 s left" in shown
-    assert "480 rows" in shown
-    assert "50 rows/s" in shown
+        assert str(status) in words
+    assert "holding: the vendor pushed back, 7 s left" in words
+    assert "480 rows" in words
+    assert "50 rows/s" in words
+    assert "4.9 of 5 requests/s" in words
+    assert "2 in flight, 4 allowed, at most 16" in words
+    assert "the vendor has yet to finish 7" in words
 
 
 def test_elsewhere_than_on_a_terminal_there_is_a_plain_line_every_few_seconds() -> None:

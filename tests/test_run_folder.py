@@ -13,7 +13,7 @@ from ledger_making import RECORD, batch_of, key_of, row
 
 from pipeline.errors import LedgerError, UsageError
 from pipeline.ledgers.sqlite import SqliteLedger
-from pipeline.model import OpenRow, Settlement, State, Status
+from pipeline.model import Doubts, OpenRow, Settlement, State, Status
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
 PRELUDE = """
@@ -226,7 +226,7 @@ def test_a_missing_run_is_a_usage_error(tmp_path: Path) -> None:
         (lambda path: path.write_bytes(b"this is no database" * 100), "file is not a database"),
         (lambda path: path.write_bytes(b""), "is not a simlift ledger"),
         (lambda path: _execute(path, "PRAGMA application_id = 5"), "is not a simlift ledger"),
-        (lambda path: _execute(path, "PRAGMA user_version = 7"), "has schema 7, this simlift knows 3"),
+        (lambda path: _execute(path, "PRAGMA user_version = 7"), "has schema 7, this simlift knows 4"),
     ],
 )
 def test_what_is_not_our_ledger_is_refused_in_one_line(
@@ -266,6 +266,19 @@ def test_a_folder_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
 
 
 OLDER = {  # what to undo, version by version, to come to it
+    3: (
+        *(f"DROP INDEX {name}" for name in ("batch_span", "batch_keys", "batch_lost")),
+        "CREATE INDEX batch_first ON batch (first)",
+        *(
+            f"DROP TABLE {name}"
+            for name in ("setback", "key_filter", "row_filter", "event", "finding", "standing", "sample")
+        ),
+        *(
+            f"ALTER TABLE batch DROP COLUMN {name}"
+            for name in ("fault", "code", "reason", "request_id", "completed_at")
+        ),
+        "ALTER TABLE run DROP COLUMN starts",
+    ),
     2: ("ALTER TABLE run DROP COLUMN formats", "ALTER TABLE run DROP COLUMN corrects"),
     1: (
         "DROP INDEX row_ticket",
@@ -276,8 +289,12 @@ OLDER = {  # what to undo, version by version, to come to it
 
 
 async def old_ledger(folder: Path, version: int = 1) -> None:
-    """Make a ledger as an older version left it: a plain success, a refused row, an open one, a claim."""
+    """Make a ledger as an older version left it.
+
+    With a plain success, a refused row, an open one, a claim, and a row that was never sent.
+    """
     ledger = SqliteLedger.create(folder, RECORD)
+    await ledger.record([row(5, Status.REJECTED)])
     batch = await ledger.claim(batch_of([1, 2, 3]))
     await ledger.settle(Settlement(batch.id, (row(2, Status.REFUSED, cells=("a", "b")), row(3, None))))
     await ledger.claim(batch_of([4]))
@@ -292,7 +309,8 @@ def facts(path: Path) -> list[object]:
     connection = sqlite3.connect(path)
     told: list[object] = connection.execute(
         "SELECT m.name, i.name, i.type FROM sqlite_master m, pragma_table_xinfo(m.name) i "
-        "UNION ALL SELECT type, name, sql FROM sqlite_master WHERE type = 'index'"
+        "UNION ALL SELECT * FROM "
+        "(SELECT type, name, sql FROM sqlite_master WHERE type = 'index' ORDER BY name)"
     ).fetchall()
     told += connection.execute("PRAGMA user_version").fetchall()
     connection.close()
@@ -308,10 +326,19 @@ async def test_a_ledger_of_an_older_version_is_read_as_it_is(tmp_path: Path, ver
     assert [(p, s) for part in reader.outcomes() for p, _, s, *_ in map(dict.values, part.to_pylist())] == [
         (1, "succeeded"),
         (2, "refused"),
+        (5, "rejected"),
     ]
     assert list(reader.exceptional(Status.REFUSED)) == [row(2, Status.REFUSED, cells=("a", "b"), batch=1)]
     assert reader.trace(key_of(2)) == list(reader.exceptional(Status.REFUSED))
-    assert (reader.open_rows(), reader.open_tickets(), len(reader.tally())) == (2, 0, 1)
+    assert [found.status for found in reader.trace(key_of(5), key_of(1))] == [
+        Status.SUCCEEDED,
+        Status.REJECTED,
+    ]
+    assert [(send.batch, send.ended, send.request_id) for send in reader.attempts(2)] == [(1, "answered", "")]
+    assert [send.ended for send in reader.attempts(4)] == ["under_way"]
+    assert (reader.open_rows(), reader.open_tickets(), len(reader.tally())) == (2, 0, 2)
+    assert not [*reader.wishes(), *reader.events(), *reader.samples(), *reader.findings()]
+    assert (reader.standing(), reader.doubts()) == (None, Doubts(first=[]))
     assert (tmp_path / "old" / "ledger.sqlite").read_bytes() == before
 
 
@@ -322,14 +349,15 @@ async def test_a_ledger_of_an_older_version_becomes_one_of_ours_and_loses_nothin
     await old_ledger(tmp_path / "old", version)
     reader = SqliteLedger.open(tmp_path / "old", read_only=True)
     SqliteLedger.create(tmp_path / "new", RECORD).close()
-    told = [*reader.exceptional(*Status), *reader.trace(key_of(3)), *reader.trace(key_of(1))]
+    keys = [key_of(position) for position in (1, 3, 5)]
+    told = [*reader.exceptional(*Status), *reader.trace(*keys)]
 
     ledger = SqliteLedger.open(tmp_path / "old")
     assert facts(tmp_path / "old" / "ledger.sqlite") == facts(tmp_path / "new" / "ledger.sqlite")
     for each in (ledger, reader):
-        assert [*each.exceptional(*Status), *each.trace(key_of(3)), *each.trace(key_of(1))] == told
+        assert [*each.exceptional(*Status), *each.trace(*keys)] == told
     resume = ledger.take_over()
-    assert (list(resume.done), resume.open) == ([1, 2], {3: OpenRow(1, False), 4: OpenRow(1, True)})
+    assert (list(resume.done), resume.open) == ([1, 2, 5], {3: OpenRow(1, False), 4: OpenRow(1, True)})
     again = await ledger.claim(batch_of([3], sends=1))
     await ledger.settle(Settlement(again.id, (row(3, None, sends=2, ticket="t"),)))
     assert (ledger.open_tickets(), reader.open_tickets()) == (1, 1)

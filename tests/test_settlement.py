@@ -5,7 +5,22 @@ from __future__ import annotations
 from hypothesis import given, settings, strategies as st
 from ledger_making import batch_of, key_of
 
-from pipeline.model import STILL_OPEN, Again, Completion, Decision, Exceptional, Final, Settlement, Status
+from pipeline.model import (
+    STILL_OPEN,
+    Again,
+    Completion,
+    Decision,
+    Exceptional,
+    Fault,
+    FaultKind,
+    Final,
+    Ruling,
+    Setback,
+    Settlement,
+    Status,
+    Verdict,
+    Verdicts,
+)
 from pipeline.settlement import completion_of, settlement_of
 
 NO = Final(Status.REFUSED, "failed", "no such apn")
@@ -56,6 +71,49 @@ def test_a_promised_row_is_open_and_holds_its_ticket_and_its_call() -> None:
     decision = Decision(promised={1: "t1"}, call="call")
     (row,) = settlement_of(batch_of([5, 6], id=3), decision).exceptional
     assert row == Exceptional(6, key_of(6), None, "", "", sends=1, batch=3, ticket="t1", call="call")
+
+
+# ---------------------------------------------------------------- what is kept of an attempt
+
+BUSY = Verdict(Ruling.PASSING, "busy", "system busy")
+ODD = Verdict(Ruling.OPEN, "reply_short", "no word on it")
+
+
+def test_a_batch_without_an_answer_keeps_why_and_the_name_of_its_call() -> None:
+    fault = Fault(FaultKind.LOST, "timeout", "no answer")
+    for void in (True, False):
+        decision = Decision(again=(again(0, 1),), void=void)
+        settlement = settlement_of(batch_of([5, 6], id=3), decision, fault, "r1")
+        assert (settlement.fault, settlement.request_id, settlement.setbacks) == (fault, "r1", ())
+
+
+def test_what_was_said_of_items_that_go_again_is_kept_once_for_all_of_them() -> None:
+    said = {
+        0: BUSY,
+        1: ODD,
+        2: Verdict(Ruling.PASSING, "busy", "system busy"),
+        3: Verdict(Ruling.REFUSED, "no"),
+    }
+    decision = Decision(again=(again(0, 2), again(1)), final={3: NO})
+    settlement = settlement_of(batch_of([5, 6, 7, 8], id=3), decision, Verdicts(4, said), "r1")
+    assert settlement.setbacks == (
+        Setback((5, 7), Ruling.PASSING, "busy", "system busy"),
+        Setback((6,), Ruling.OPEN, "reply_short", "no word on it"),
+    )
+    assert settlement.fault is None
+
+
+def test_a_clean_batch_keeps_nothing_but_the_name_of_its_call() -> None:
+    settlement = settlement_of(batch_of([5, 6], id=3), Decision(), Verdicts(2), "r1")
+    assert settlement == Settlement(3, request_id="r1")
+
+
+def test_what_a_question_told_of_items_that_go_again_is_kept() -> None:
+    forgotten = Verdict(Ruling.UNKNOWN, "GLOBAL_1003", "no such call", ticket="t")
+    completion = completion_of(batch_of([5], id=3), Decision(again=(again(0),)), {0: forgotten})
+    assert completion.setbacks == (Setback((5,), Ruling.UNKNOWN, "GLOBAL_1003", "no such call"),)
+    fault = Fault(FaultKind.LOST, "timeout", "no answer")
+    assert completion_of(batch_of([5], id=3), Decision(), fault) == Completion(3)
 
 
 # ---------------------------------------------------------------- what a question brought

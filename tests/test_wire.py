@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pipeline.model import FaultKind
-from pipeline.wire import LONGEST_WISH_S, Response, fault_of, rate_limit_hold, retry_after, words_of
+from pipeline.wire import (
+    LONGEST_WISH_S,
+    Response,
+    fault_of,
+    rate_limit_hold,
+    request_id_of,
+    retry_after,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,3 +214,22 @@ def test_rate_limit_headers_ask_for_silence_only_when_nothing_is_left(
     headers: dict[str, str], seconds: float
 ) -> None:
     assert rate_limit_hold(Response(200, headers, b"")) == seconds
+
+
+# ---------------------------------------------------------------- the name of a call
+
+
+@pytest.mark.parametrize(
+    ("headers", "name"),
+    [
+        ({"request-id": "c-1", "x-request-id": "g-1"}, "c-1"),
+        ({"X-Request-ID": " g-1 "}, "g-1"),
+        ({"RT-RequestID": "4ce9d9cdac9e4e17b3a2c66c", "RT-AccessCode": "11111"}, "4ce9d9cdac9e4e17b3a2c66c"),
+        ({"authorization": "Bearer secret", "date": TWO_MINUTES_LATER}, ""),
+        ({"request-id": "two words", "x-trace-id": "t"}, "t"),
+        ({"x-request-id": "x" * 129}, ""),
+        ({"x-request-id": "\x1b[2J"}, ""),
+    ],
+)  # fmt: skip
+def test_a_call_is_named_by_the_headers_vendors_use(headers: dict[str, str], name: str) -> None:
+    assert request_id_of(headers) == name

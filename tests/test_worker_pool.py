@@ -16,6 +16,7 @@ from ledger_making import RECORD, batch_of, key_of, row
 
 from pipeline.errors import InventoryError, LedgerError, NoReply
 from pipeline.feed import Feed
+from pipeline.guards import Guards, Trip
 from pipeline.ledgers.sqlite import SqliteLedger
 from pipeline.model import (
     PLAIN_SUCCESS,
@@ -31,12 +32,12 @@ from pipeline.model import (
     Verdict,
 )
 from pipeline.pace import Pace
-from pipeline.settings import Completion, Limits, Retry
+from pipeline.settings import Completion, Guards as GuardSettings, Limits, Retry
 from pipeline.vendor_state import ALIKE_REFUSALS
 from pipeline.worker_pool import BACKLOG_BATCHES, WorkerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from pathlib import Path
 
 POLICY = Retry(attempts=4, first_wait_s=1, longest_wait_s=8, settle_s=5)
@@ -60,7 +61,7 @@ class Vendor:
     most_open: int = 0
 
     async def send(self, batch: Batch, http: Any) -> Reply | Fault:
-        said: Reply | Fault = await http.exchange(lambda: self._answer(batch))
+        said: Reply | Fault = (await http.exchange(lambda: Call(self._answer(batch)))).said
         return said
 
     async def _answer(self, batch: Batch) -> Reply | Fault:
@@ -82,6 +83,15 @@ class Vendor:
 
 
 @dataclass
+class Call:
+    """A request, and its response once the vendor has answered it."""
+
+    answer: Awaitable[Any]
+    said: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
 class PacedHttp:
     """Waits for permission, then lets the vendor answer."""
 
@@ -91,7 +101,9 @@ class PacedHttp:
     async def exchange(self, make_request: Callable[[], Any]) -> Any:
         await self.pace.permit()
         self.requests += 1
-        return await make_request()
+        call = make_request()
+        call.said = await call.answer
+        return call
 
 
 @dataclass
@@ -103,6 +115,7 @@ class Ended:
     ledger: SqliteLedger
     pool: WorkerPool
     at_s: float
+    trips: list[Trip]
 
 
 def portions_of(sizes: Sequence[int], read: list[int] | None = None) -> Iterator[Portion]:
@@ -126,14 +139,30 @@ def work(
     meanwhile: Callable[[WorkerPool], Any] | None = None,
     completion: Completion = Completion(),  # noqa: B008 - it is frozen
     ledger: SqliteLedger | None = None,
+    guards: GuardSettings = GuardSettings(),  # noqa: B008 - it is frozen
 ) -> Ended:
-    """Run a pool over portions of the given sizes, to its end, in virtual time."""
+    """Run a pool over portions of the given sizes, to its end, in virtual time.
+
+    A trip that is to hold the run shuts a gate for a minute.
+    """
     ledger = ledger or SqliteLedger.create(folder / "run", RECORD, inline=True)
 
     async def story() -> Ended:
         pace = Pace(rate)
+        watching, trips = Guards(guards), []
+
+        async def note(trip: Trip) -> None:
+            trips.append(trip)
+            if trip.holds:
+                pace.shut("hold", trip.words)
+                asyncio.get_running_loop().call_later(60, release)
+
+        def release() -> None:
+            pace.open("hold")
+            pool.gates_changed()
+
         with ThreadPoolExecutor(1) as executor:
-            feed = Feed(portions or portions_of(sizes), _absorbing(ledger), executor)
+            feed = Feed(portions or portions_of(sizes), _absorbing(ledger), executor, watching.admit)
             pool = WorkerPool(
                 feed=feed,
                 target=vendor,  # type: ignore[arg-type]
@@ -145,6 +174,8 @@ def work(
                 policy=policy,
                 completion=completion,
                 rng=random.Random(7),
+                guards=watching,
+                on_trip=note,
             )
             side = asyncio.create_task(meanwhile(pool)) if meanwhile else None
             try:
@@ -154,7 +185,7 @@ def work(
                 if side is not None:
                     await side
         counts, at = dict(ledger.counts()), virtual_clock.now()
-        return Ended(state, pool.stop_reason, _outcomes(ledger), counts, ledger, pool, at)
+        return Ended(state, pool.stop_reason, _outcomes(ledger), counts, ledger, pool, at, trips)
 
     return virtual_clock.run(story())
 

@@ -16,7 +16,7 @@ import pytest
 import virtual_clock
 from hypothesis import given, settings, strategies as st
 from ledger_making import batch_of, key_of
-from test_worker_pool import Ended, portions_of, work
+from test_worker_pool import Call, Ended, portions_of, work
 
 from pipeline.ledgers.sqlite import SqliteLedger
 from pipeline.model import (
@@ -109,10 +109,10 @@ class Finisher:
         raise NotImplementedError
 
     async def send(self, batch: Batch, http: Any) -> Any:
-        return await http.exchange(lambda: self._answer_send(batch))
+        return (await http.exchange(lambda: Call(self._answer_send(batch)))).said
 
     async def poll(self, call: str, tickets: Sequence[str], http: Any) -> Any:
-        return await http.exchange(lambda: self._answer_poll(call, tuple(tickets)))
+        return (await http.exchange(lambda: Call(self._answer_poll(call, tuple(tickets))))).said
 
     async def _answer_send(self, batch: Batch) -> Fault | Reply:
         self.sends.append((virtual_clock.now(), batch))
@@ -446,7 +446,7 @@ def test_a_run_that_only_waits_says_so_also_while_it_asks(tmp_path: Path) -> Non
 
     async def look(pool: WorkerPool) -> None:
         while pool.state is State.RUNNING and virtual_clock.now() < 15:
-            said[virtual_clock.now()] = pool.only_waits()
+            said[virtual_clock.now()] = pool.holding()
             await asyncio.sleep(0.05)
 
     vendor = Finisher(after(30), latency_s=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,16 @@ from pipeline.commands.console import (
     print_json,
     print_lines,
 )
+from pipeline.log_form import LogForm
+
+Log = Annotated[
+    LogForm, typer.Option("--log", help="Show the log on standard error instead of the progress.")
+]
+MetricsPort = Annotated[
+    int, typer.Option(min=0, max=65535, help="Serve Prometheus metrics at this port; 0: none.")
+]
+MetricsHost = Annotated[str, typer.Option(help="Address at which metrics are served.")]
+LOOPBACK = "127.0.0.1"
 
 
 @app.command(epilog="Example: simlift demo --items 20000 --seed 7")
@@ -50,13 +61,22 @@ def check(
     from pipeline.plan import Plan, seconds_of
     from pipeline.settings import load_job
     from pipeline.spooling import in_files
+    from pipeline.window import schedule_of
 
     within_s = seconds_of(within) if within else None
     loaded = load_job(job)
     target, _ = open_target(loaded, resolve_secrets=False)
     with in_files(inventory, loaded.input, None) as files:
         findings = examine(open_inventory(files, loaded.input, target.rules), loaded, target, out)
-    plan = Plan(findings.batches, loaded.limits, isinstance(target, CompletingTarget), within_s)
+    schedule = schedule_of(loaded)
+    plan = Plan(
+        findings.batches,
+        loaded.limits,
+        isinstance(target, CompletingTarget),
+        within_s,
+        schedule if schedule.changes else None,
+        starts_at=time.time(),
+    )
     if as_json:
         print_json(findings.data(plan))
     else:
@@ -68,44 +88,59 @@ def check(
     epilog="Example: simlift run delivery.csv.gz --job config/sim-express.toml --run-id 2026-11-22-factory-7"
 )
 def run(
+    *,
     inventory: InventoryFiles,
     job: JobFile,
     run_id: Annotated[
         str | None, typer.Option("--run-id", help="Name the run; repeating it is safe.")
     ] = None,
     runs: Runs = RUNS,
+    log: Log = LogForm.NONE,
+    metrics_port: MetricsPort = 0,
+    metrics_host: MetricsHost = LOOPBACK,
 ) -> None:
     """Import an inventory. With --run-id: start, go on if unfinished, only report if finished."""
-    from pipeline.attended import carry_out
+    from pipeline.attended import Surroundings, carry_out
     from pipeline.runs import new_run_id, run_folder, start
     from pipeline.settings import load_job
 
     name = run_id or new_run_id()
     work = start(inventory, load_job(job), runs, name)
-    raise typer.Exit(carry_out(work, run_folder(runs, name)))
+    around = Surroundings(log, metrics_port, metrics_host)
+    raise typer.Exit(carry_out(work, run_folder(runs, name), around))
 
 
 @app.command(epilog="Example: simlift resume 20261122-031500-9f2c")
 def resume(
-    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The run to go on with.")], runs: Runs = RUNS
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The run to go on with.")],
+    runs: Runs = RUNS,
+    log: Log = LogForm.NONE,
+    metrics_port: MetricsPort = 0,
+    metrics_host: MetricsHost = LOOPBACK,
 ) -> None:
     """Go on with a run after a crash or a stop."""
-    from pipeline.attended import carry_out
+    from pipeline.attended import Surroundings, carry_out
     from pipeline.runs import existing_run, go_on
 
     folder = existing_run(runs, run_id)
-    raise typer.Exit(carry_out(go_on(folder), folder))
+    around = Surroundings(log, metrics_port, metrics_host)
+    raise typer.Exit(carry_out(go_on(folder), folder, around))
 
 
 @app.command(epilog="Example: simlift retry 20261122-031500-9f2c --code 000106")
 def retry(
+    *,
     run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The run whose rows to send again.")],
     code: Annotated[list[str] | None, typer.Option(help="Rows refused with this code too.")] = None,
     runs: Runs = RUNS,
+    log: Log = LogForm.NONE,
+    metrics_port: MetricsPort = 0,
+    metrics_host: MetricsHost = LOOPBACK,
 ) -> None:
     """Send again what gave up, what is in doubt, and what was refused with a code named here."""
-    from pipeline.attended import carry_out
+    from pipeline.attended import Surroundings, carry_out
     from pipeline.runs import existing_run, try_again
 
     folder = existing_run(runs, run_id)
-    raise typer.Exit(carry_out(try_again(folder, code or ()), folder))
+    around = Surroundings(log, metrics_port, metrics_host)
+    raise typer.Exit(carry_out(try_again(folder, code or ()), folder, around))

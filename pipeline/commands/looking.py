@@ -9,28 +9,44 @@ import typer
 from pipeline.commands.console import RUNS, AsJson, Runs, app, of_each, print_json, print_lines
 
 
-@app.command(epilog="Example: simlift status --json")
+@app.command(epilog="Example: simlift status --watch")
 def status(
     run_id: Annotated[
         str | None, typer.Argument(metavar="[RUN_ID]", help="One run; without it, all.")
     ] = None,
     runs: Runs = RUNS,
     as_json: AsJson = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look on at the run under way until it ends.")
+    ] = False,
 ) -> None:
     """Show how runs stand."""
     from pipeline import reports
     from pipeline.attended import result_lines
-    from pipeline.runs import run_ids
+    from pipeline.runs import existing_run, owner_of, run_ids
 
-    found = of_each([run_id] if run_id else run_ids(runs), runs, reports.summary)
+    if watch:
+        from rich.console import Console
+
+        from pipeline.watching import look_on, run_to_watch
+
+        run_id = run_id or run_to_watch(runs)
+        look_on(existing_run(runs, run_id), Console(stderr=True))
+    found = of_each(
+        [run_id] if run_id else run_ids(runs),
+        runs,
+        lambda ledger: (reports.summary(ledger), ledger.standing()),
+    )
+    under_way = {summary.run_id: owner_of(runs / summary.run_id) for summary, _ in found}
     if as_json:
-        data = [s.data() | ({"open_tickets": s.open_tickets} if s.open_tickets else {}) for s in found]
+        data = [reports.status_data(*each, under_way[each[0].run_id]) for each in found]
         print_json(data[0] if run_id else data)
     elif not found:
         print_lines([f"no runs in {runs}"])
     else:
-        for summary in found:
+        for summary, standing in found:
             print_lines(result_lines(summary, runs / summary.run_id))
+            print_lines(reports.status_lines(summary, standing, under_way[summary.run_id]))
 
 
 @app.command(epilog="Example: simlift report 20261122-031500-9f2c")
@@ -56,7 +72,7 @@ def trace(
     runs: Runs = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what became of one ICCID, in every run."""
+    """Tell the whole story of one ICCID (or other key), over all runs."""
     from pipeline import reports
     from pipeline.runs import keys_meant, run_ids
 

@@ -9,10 +9,13 @@ from pipeline.chronicle import Event, EventKind, Sample
 from pipeline.ledgers.rows import text
 from pipeline.ledgers.run_folder import SQL
 from pipeline.model import FindingTally
+from pipeline.standing import standing_from
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
+
+    from pipeline.standing import Standing
 
 
 def note(event: Event, connection: sqlite3.Connection) -> None:
@@ -57,6 +60,17 @@ def write_sample(sample: Sample, connection: sqlite3.Connection) -> None:
 def samples(connection: sqlite3.Connection) -> list[Sample]:
     """Give all samples in their order."""
     return [Sample(*values) for values in connection.execute(SQL["samples"])]
+
+
+def write_standing(standing: Standing, connection: sqlite3.Connection) -> None:
+    """Write down how the run stands, in place of the standing before."""
+    connection.execute(SQL["write standing"], (text(json.dumps(standing.data())),))
+
+
+def standing(connection: sqlite3.Connection) -> Standing | None:
+    """Give how the run last stood, None where nobody said."""
+    found = connection.execute(SQL["standing"]).fetchone()
+    return standing_from(json.loads(found[0])) if found else None
 
 
 def write_findings(tallies: Sequence[FindingTally], connection: sqlite3.Connection) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyroaring import BitMap
 
 if TYPE_CHECKING:
@@ -74,3 +75,10 @@ def unpack_positions(first: int, last: int, blob: bytes | None) -> NDArray[np.in
         return np.arange(first, last + 1, dtype=np.int64)
     ordered: Any = BitMap.deserialize(blob).to_array()
     return np.frombuffer(ordered, np.uint32).astype(np.int64)
+
+
+def places_of_key(blob: bytes, items: int, key: str) -> list[int]:
+    """Give the indices at which a key stands among packed ones. Raises what unpack_keys does."""
+    equal = pc.equal(unpack_keys(blob, items), key)
+    places: list[int] = np.flatnonzero(equal.to_numpy(zero_copy_only=False)).tolist()
+    return places

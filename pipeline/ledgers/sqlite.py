@@ -10,39 +10,44 @@ import json
 import os
 import sqlite3
 import time
-from contextlib import closing, contextmanager
-from dataclasses import fields, replace
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pyarrow.compute as pc
 
 from pipeline.errors import LedgerError
-from pipeline.ledgers import chronicle, outcomes, rows, run_folder, takeover
+from pipeline.ledgers import attempts, chronicle, rows, run_facts, run_folder, takeover, trace
 from pipeline.ledgers.group_commit import GroupCommit
-from pipeline.ledgers.packing import pack_keys, pack_positions, unpack_keys, unpack_positions
+from pipeline.ledgers.packing import pack_keys, pack_positions
+from pipeline.ledgers.reading import LedgerReader
 from pipeline.ledgers.run_folder import SQL
-from pipeline.model import Exceptional, RunRecord, State, Status, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
-    import pyarrow as pa
-
     from pipeline.chronicle import Event, Sample
-    from pipeline.model import Batch, Completion, FindingTally, ResumePoint, Settlement
+    from pipeline.model import (
+        Batch,
+        Completion,
+        Exceptional,
+        FindingTally,
+        ResumePoint,
+        RunRecord,
+        Settlement,
+    )
+    from pipeline.standing import Standing
 
-_CLAIMED, _SETTLED, _VOID = 0, 1, 2
-_LISTS = ("inventory", "header", "formats")
+_SETTLED, _VOID = 1, 2
 
 
-class SqliteLedger:
+class SqliteLedger(LedgerReader):
     """contracts.Ledger in SQLite. Made by `create` or `open`; a writer must be closed."""
 
     def __init__(self, path: Path, writer: GroupCommit | None, lock: int | None) -> None:
-        self._path = path
+        super().__init__(path)
         self._writer = writer
         self._lock = lock
 
@@ -56,7 +61,7 @@ class SqliteLedger:
         run_folder.make_folder(folder)
         lock = run_folder.hold(folder)
         try:
-            run_folder.make_ledger(folder, partial(_write_run, record))
+            run_folder.make_ledger(folder, partial(run_facts.write, record))
             return cls._owned(folder / run_folder.FILE_NAME, lock, inline=inline)
         except BaseException:
             os.close(lock)
@@ -137,6 +142,10 @@ class SqliteLedger:
         """Write a sample down. Raises LedgerError."""
         await self._owner.write(partial(chronicle.write_sample, sample))
 
+    async def write_standing(self, standing: Standing) -> None:
+        """Write down how the run stands just now. Raises LedgerError."""
+        await self._owner.write(partial(chronicle.write_standing, standing))
+
     def write_findings(self, tallies: Sequence[FindingTally]) -> None:
         """Put these tallies in place of those before; durable on return. Raises LedgerError."""
         self._owner.write_now(partial(chronicle.write_findings, tallies))
@@ -151,7 +160,7 @@ class SqliteLedger:
 
     def update_run(self, **facts: Any) -> None:
         """Change facts of the RunRecord by field name; durable on return. Raises LedgerError."""
-        self._owner.write_now(partial(_update_run, facts))
+        self._owner.write_now(partial(run_facts.update, facts))
 
     def close(self) -> None:
         """Finish outstanding writes, close the file, then let go of the folder. Repeating it does nothing."""
@@ -166,90 +175,6 @@ class SqliteLedger:
         if self._writer is None:
             raise LedgerError(f"ledger {self._path}: was opened for reading only")
         return self._writer
-
-    # ------------------------------------------------------------ reading
-
-    def wishes(self) -> Sequence[Event]:
-        """Give the wishes that nobody has acted on, oldest first. Raises LedgerError, as all reading does."""
-        with self._reading() as connection:
-            return chronicle.wishes(connection)
-
-    def events(self) -> Sequence[Event]:
-        """Give all events, oldest first."""
-        with self._reading() as connection:
-            return chronicle.events(connection)
-
-    def samples(self) -> Sequence[Sample]:
-        """Give all samples in their order."""
-        with self._reading() as connection:
-            return chronicle.samples(connection)
-
-    def findings(self) -> Sequence[FindingTally]:
-        """Give the tallies of findings, the largest first."""
-        with self._reading() as connection:
-            return chronicle.findings(connection)
-
-    def run(self) -> RunRecord:
-        """Give the run's facts. Raises LedgerError, as all reading does."""
-        with self._reading() as connection:
-            return _read_run(connection)
-
-    def counts(self) -> Mapping[Status, int]:
-        """Count rows by final status; all seven keys are present."""
-        with self._reading() as connection:
-            counts = dict.fromkeys(Status, 0)
-            counts.update((Status(status), count) for status, count in connection.execute(SQL["count rows"]))
-            ((plain,),) = connection.execute(SQL["count plain"])
-            counts[Status.SUCCEEDED] += plain
-            return counts
-
-    def open_rows(self) -> int:
-        """Count open rows, and the items of unsettled claims."""
-        with self._reading() as connection:
-            ((count,),) = connection.execute(SQL["count open"])
-            return int(count)
-
-    def open_tickets(self) -> int:
-        """Count open rows that hold a ticket."""
-        with self._reading() as connection:
-            ((count,),) = connection.execute(SQL["count open tickets"])
-            return int(count)
-
-    def batches(self) -> int:
-        """Count batches ever claimed."""
-        with self._reading() as connection:
-            ((count,),) = connection.execute(SQL["count batches"])
-            return int(count)
-
-    def outcomes(self) -> Iterator[pa.RecordBatch]:
-        """Yield every row that has a final status, in inventory order, with OUTCOME_COLUMNS."""
-        with self._reading() as connection:
-            yield from outcomes.outcomes(connection)
-
-    def exceptional(self, *statuses: Status) -> Iterator[Exceptional]:
-        """Yield the rows of these statuses that have a record of their own, in inventory order."""
-        with self._reading() as connection:
-            yield from map(rows.row_of, connection.execute(SQL["rows of statuses"], (json.dumps(statuses),)))
-
-    def tally(self) -> Sequence[Tally]:
-        """Count the rows with a record of their own by status and code, the largest first."""
-        with self._reading() as connection:
-            return [Tally(Status(status), *rest) for status, *rest in connection.execute(SQL["tally"])]
-
-    def trace(self, key: str) -> Sequence[Exceptional]:
-        """Give what became of one key, one entry per row that bears it, in inventory order."""
-        with self._reading() as connection:
-            return _trace(connection, rows.text(key))
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Read from one state of the file, through a connection of its own."""
-        try:
-            with closing(run_folder.connect_reader(self._path)) as connection:
-                connection.execute("BEGIN")
-                yield connection
-        except (sqlite3.Error, msgspec.MsgspecError, ValueError, OSError) as error:  # but the first: damage
-            raise run_folder.explain(error, self._path) from error
 
 
 def _claim(batch: Batch, connection: sqlite3.Connection) -> int:
@@ -267,21 +192,26 @@ def _claim(batch: Batch, connection: sqlite3.Connection) -> int:
         pack_positions(positions),
         pack_keys(keys),
     )
-    return int(connection.execute(SQL["claim"], values).lastrowid or 0)
+    number = int(connection.execute(SQL["claim"], values).lastrowid or 0)
+    trace.filter_batch(number, keys, bounds["min"], bounds["max"], connection)
+    return number
 
 
 def _settle(settlement: Settlement, connection: sqlite3.Connection) -> None:
     values = rows.values_of(settlement.exceptional, settlement.batch)
     state = _VOID if settlement.void else _SETTLED
-    settled = connection.execute(SQL["settle"], (state, len(values), time.time(), settlement.batch))
+    told = attempts.told(settlement.request_id, settlement.fault)
+    settled = connection.execute(SQL["settle"], (state, len(values), time.time(), settlement.batch, *told))
     if settled.rowcount != 1:
         raise LedgerError(f"batch {settlement.batch} is not claimed, so it cannot be settled; resume the run")
     rows.insert(connection, SQL["settle rows"], values)
+    attempts.set_back(settlement.batch, settlement.setbacks, connection)
 
 
 def _complete(completion: Completion, connection: sqlite3.Connection) -> None:
     positions = [*completion.plain, *(row.position for row in completion.exceptional)]
     facts = {
+        "at": time.time(),
         "batch": completion.batch,
         "plain": len(completion.plain),
         "items": len(positions),
@@ -293,14 +223,19 @@ def _complete(completion: Completion, connection: sqlite3.Connection) -> None:
         )
     connection.execute(SQL["drop plain rows"], facts)
     rows.insert(connection, SQL["settle rows"], rows.values_of(completion.exceptional, completion.batch))
+    attempts.set_back(completion.batch, completion.setbacks, connection)
 
 
 def _record(never_sent: Sequence[Exceptional], connection: sqlite3.Connection) -> None:
+    known = connection.total_changes
     rows.insert(connection, SQL["record rows"], rows.values_of(never_sent))
+    if connection.total_changes != known:  # a resumed run meets them all again
+        trace.filter_rows(never_sent, connection)
 
 
 def _reopen(codes: str, connection: sqlite3.Connection) -> int:
     """Open the rows and the run in one transaction: a finished run with open rows would never be resumed."""
+    connection.execute(SQL["setbacks of reopened rows"], (codes,))
     opened = connection.execute(SQL["reopen rows"], (codes,)).rowcount
     if opened:
         connection.execute(SQL["reopen run"], ("rows were opened again",))
@@ -312,39 +247,3 @@ def _ask_again(connection: sqlite3.Connection) -> int:
     if opened:
         connection.execute(SQL["reopen run"], ("tickets are asked after again",))
     return opened
-
-
-def _write_run(record: RunRecord, connection: sqlite3.Connection) -> None:
-    facts = {field.name: getattr(record, field.name) for field in fields(record)}
-    facts |= {name: json.dumps(facts[name]) for name in _LISTS}
-    facts |= {"job": json.dumps(dict(record.job)), "stop_reason": rows.text(record.stop_reason)}
-    connection.execute(SQL["write run"], facts)
-
-
-def _read_run(connection: sqlite3.Connection) -> RunRecord:
-    cursor = connection.execute(SQL["read run"])
-    names = [name for name, *_ in cursor.description]
-    facts = dict(zip(names, cursor.fetchone(), strict=True))
-    facts |= {name: tuple(json.loads(facts[name])) for name in _LISTS}
-    facts |= {"job": json.loads(facts["job"]), "state": State(facts["state"])}
-    return RunRecord(**facts)
-
-
-def _update_run(facts: Mapping[str, Any], connection: sqlite3.Connection) -> None:
-    _write_run(replace(_read_run(connection), **facts), connection)
-
-
-def _trace(connection: sqlite3.Connection, key: str) -> list[Exceptional]:
-    """Look among the rows, then in the batches whose keys reach from below it to above it."""
-    found = {values[0]: rows.row_of(values) for values in connection.execute(SQL["rows of key"], (key,))}
-    for batch, state, sends, items, first, last, positions, keys in connection.execute(
-        SQL["batches of key"], (key,)
-    ):
-        matches = pc.equal(unpack_keys(keys, items), key).to_numpy(zero_copy_only=False)
-        for position in unpack_positions(first, last, positions)[matches].tolist():
-            if state == _CLAIMED:
-                row = Exceptional(position, key, None, "", "", sends + 1, batch, in_doubt=True)
-            else:
-                row = Exceptional(position, key, Status.SUCCEEDED, "", "", 1, batch)
-            found.setdefault(position, row)
-    return [found[position] for position in sorted(found)]

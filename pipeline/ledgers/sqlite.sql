@@ -14,7 +14,8 @@ CREATE TABLE run (
     started_at REAL NOT NULL, finished_at REAL, rows_read INTEGER, requests INTEGER NOT NULL,
     duration_s REAL NOT NULL, exit_code INTEGER, stop_reason TEXT NOT NULL,
     formats TEXT NOT NULL DEFAULT '[]',     -- JSON
-    corrects TEXT NOT NULL DEFAULT ''
+    corrects TEXT NOT NULL DEFAULT '',
+    starts TEXT NOT NULL DEFAULT '[]'       -- JSON
 );
 CREATE TABLE batch (
     id INTEGER PRIMARY KEY,
@@ -27,10 +28,14 @@ CREATE TABLE batch (
     claimed_at REAL NOT NULL, settled_at REAL,
     positions BLOB,                 -- packed; NULL: first to last without a gap
     keys BLOB NOT NULL,             -- packed
-    code TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '',  -- why it had no answer for its items
-    request_id TEXT NOT NULL DEFAULT ''     -- the vendor's name for the call, or ours
+    fault TEXT NOT NULL DEFAULT '',         -- its kind, where there was no answer for the items; and why
+    code TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '',
+    request_id TEXT NOT NULL DEFAULT '',    -- the vendor's name for the call, or ours
+    completed_at REAL               -- when the vendor's word on promised items of it last came
 );
-CREATE INDEX batch_first ON batch (first);
+CREATE INDEX batch_span ON batch (first, last);
+CREATE INDEX batch_keys ON batch (low, high);
+CREATE INDEX batch_lost ON batch (id) WHERE state = 3 OR fault = 'lost';
 CREATE TABLE row (
     position INTEGER PRIMARY KEY,
     key TEXT NOT NULL,
@@ -41,10 +46,21 @@ CREATE TABLE row (
     ticket TEXT, call TEXT          -- what the vendor promised, and in which call; NULL: no promise
 );
 CREATE INDEX row_ticket ON row (status) WHERE ticket IS NOT NULL;
-CREATE TABLE attempt (              -- what the vendor said of an item that was then sent again
-    position INTEGER NOT NULL, batch INTEGER NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
-    PRIMARY KEY (position, batch)
+CREATE TABLE setback (              -- what was said of items that were then sent again
+    batch INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    items INTEGER NOT NULL,
+    positions BLOB,                 -- packed; NULL: first to last without a gap
+    ruling TEXT NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (batch, first)
 ) WITHOUT ROWID;
+CREATE TABLE key_filter (           -- of batches whose keys lie far apart
+    batch INTEGER PRIMARY KEY,
+    bits BLOB NOT NULL              -- says of most keys that they are not in the batch
+);
+CREATE TABLE row_filter (           -- of stretches of rows that were never sent
+    first INTEGER NOT NULL, last INTEGER NOT NULL,
+    bits BLOB                       -- NULL: every row is to be looked at
+);
 CREATE TABLE event (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, words TEXT NOT NULL, by TEXT NOT NULL,
     data TEXT NOT NULL,             -- JSON
@@ -52,6 +68,7 @@ CREATE TABLE event (
 );
 CREATE INDEX event_wish ON event (id) WHERE taken_at IS NULL;
 CREATE TABLE finding (code TEXT PRIMARY KEY, rows INTEGER NOT NULL, words TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE standing (one INTEGER PRIMARY KEY CHECK (one = 1), data TEXT NOT NULL);    -- JSON
 CREATE TABLE sample (
     at REAL PRIMARY KEY, rows INTEGER NOT NULL, requests INTEGER NOT NULL, in_flight INTEGER NOT NULL,
     concurrency INTEGER NOT NULL, rate_per_s REAL NOT NULL, round_trip_s REAL NOT NULL,
@@ -72,16 +89,33 @@ ALTER TABLE run ADD COLUMN formats TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE run ADD COLUMN corrects TEXT NOT NULL DEFAULT '';
 
 -- name: schema 2 as 3
-CREATE TEMP VIEW run AS SELECT *, '[]' AS formats, '' AS corrects FROM main.run;
+CREATE TEMP VIEW run AS SELECT *, '[]' AS formats, '' AS corrects, '[]' AS starts FROM main.run;
 
 -- name: schema 4 from 3
+ALTER TABLE batch ADD COLUMN fault TEXT NOT NULL DEFAULT '';
 ALTER TABLE batch ADD COLUMN code TEXT NOT NULL DEFAULT '';
 ALTER TABLE batch ADD COLUMN reason TEXT NOT NULL DEFAULT '';
 ALTER TABLE batch ADD COLUMN request_id TEXT NOT NULL DEFAULT '';
-CREATE TABLE attempt (              -- what the vendor said of an item that was then sent again
-    position INTEGER NOT NULL, batch INTEGER NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
-    PRIMARY KEY (position, batch)
+ALTER TABLE batch ADD COLUMN completed_at REAL;
+DROP INDEX batch_first;
+CREATE INDEX batch_span ON batch (first, last);
+CREATE INDEX batch_keys ON batch (low, high);
+CREATE INDEX batch_lost ON batch (id) WHERE state = 3 OR fault = 'lost';
+CREATE TABLE setback (              -- what was said of items that were then sent again
+    batch INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    items INTEGER NOT NULL,
+    positions BLOB,                 -- packed; NULL: first to last without a gap
+    ruling TEXT NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (batch, first)
 ) WITHOUT ROWID;
+CREATE TABLE key_filter (           -- of batches whose keys lie far apart
+    batch INTEGER PRIMARY KEY,
+    bits BLOB NOT NULL              -- says of most keys that they are not in the batch
+);
+CREATE TABLE row_filter (           -- of stretches of rows that were never sent
+    first INTEGER NOT NULL, last INTEGER NOT NULL,
+    bits BLOB                       -- NULL: every row is to be looked at
+);
 CREATE TABLE event (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, words TEXT NOT NULL, by TEXT NOT NULL,
     data TEXT NOT NULL,             -- JSON
@@ -89,17 +123,27 @@ CREATE TABLE event (
 );
 CREATE INDEX event_wish ON event (id) WHERE taken_at IS NULL;
 CREATE TABLE finding (code TEXT PRIMARY KEY, rows INTEGER NOT NULL, words TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE standing (one INTEGER PRIMARY KEY CHECK (one = 1), data TEXT NOT NULL);    -- JSON
 CREATE TABLE sample (
     at REAL PRIMARY KEY, rows INTEGER NOT NULL, requests INTEGER NOT NULL, in_flight INTEGER NOT NULL,
     concurrency INTEGER NOT NULL, rate_per_s REAL NOT NULL, round_trip_s REAL NOT NULL,
     pushed_back INTEGER NOT NULL, open_tickets INTEGER NOT NULL, holding TEXT NOT NULL
 ) WITHOUT ROWID;
+INSERT INTO row_filter SELECT min(position), max(position), NULL FROM row HAVING count(*) > 0;
+ALTER TABLE run ADD COLUMN starts TEXT NOT NULL DEFAULT '[]';
 
 -- name: schema 3 as 4
-CREATE TEMP VIEW batch AS SELECT *, '' AS code, '' AS reason, '' AS request_id FROM main.batch;
-CREATE TEMP TABLE attempt (position INTEGER, batch INTEGER, code TEXT, reason TEXT);
+CREATE TEMP VIEW batch AS
+    SELECT *, '' AS fault, '' AS code, '' AS reason, '' AS request_id, NULL AS completed_at FROM main.batch;
+CREATE TEMP TABLE setback (
+    batch INTEGER, first INTEGER, last INTEGER, items INTEGER, positions BLOB, ruling TEXT, code TEXT,
+    reason TEXT);
+CREATE TEMP TABLE key_filter (batch INTEGER PRIMARY KEY, bits BLOB);
+CREATE TEMP VIEW row_filter AS SELECT min(position) AS first, max(position) AS last, NULL AS bits FROM row;
+CREATE TEMP VIEW IF NOT EXISTS run AS SELECT *, '[]' AS starts FROM main.run;    -- that of 2 has them
 CREATE TEMP TABLE event (id INTEGER, at REAL, kind TEXT, words TEXT, by TEXT, data TEXT, taken_at REAL);
 CREATE TEMP TABLE finding (code TEXT, rows INTEGER, words TEXT);
+CREATE TEMP TABLE standing (one INTEGER, data TEXT);
 CREATE TEMP TABLE sample (
     at REAL, rows INTEGER, requests INTEGER, in_flight INTEGER, concurrency INTEGER, rate_per_s REAL,
     round_trip_s REAL, pushed_back INTEGER, open_tickets INTEGER, holding TEXT);
@@ -107,11 +151,12 @@ CREATE TEMP TABLE sample (
 -- name: write run
 REPLACE INTO run VALUES (
     1, :run_id, :state, :target, :inventory, :fingerprint, :header, :job, :started_at, :finished_at,
-    :rows_read, :requests, :duration_s, :exit_code, :stop_reason, :formats, :corrects);
+    :rows_read, :requests, :duration_s, :exit_code, :stop_reason, :formats, :corrects,
+    :starts);
 
 -- name: read run
 SELECT run_id, state, target, inventory, fingerprint, header, job, started_at, finished_at, rows_read,
-       requests, duration_s, exit_code, stop_reason, formats, corrects
+       requests, duration_s, exit_code, stop_reason, formats, corrects, starts
 FROM run;
 
 -- name: claim
@@ -119,12 +164,13 @@ INSERT INTO batch (state, items, plain, sends, first, last, low, high, claimed_a
 VALUES (0, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: settle
-UPDATE batch SET state = ?1, plain = CASE ?1 WHEN 1 THEN items - ?2 ELSE 0 END, settled_at = ?3
+UPDATE batch SET state = ?1, plain = CASE ?1 WHEN 1 THEN items - ?2 ELSE 0 END, settled_at = ?3,
+    request_id = ?5, fault = ?6, code = ?7, reason = ?8
 WHERE id = ?4 AND state = 0;
 
 -- name: complete
 -- Of :positions, which all must hold an open ticket of the batch, the first :plain are plain successes.
-UPDATE batch SET plain = plain + :plain
+UPDATE batch SET plain = plain + :plain, completed_at = :at
 WHERE id = :batch AND state = 1 AND :items = (
     SELECT count(DISTINCT position)
     FROM json_each(:positions) AS asked CROSS JOIN row ON position = asked.value
@@ -146,6 +192,13 @@ ON CONFLICT (position) DO UPDATE SET
     sends = excluded.sends, batch = excluded.batch, in_doubt = excluded.in_doubt,
     cells = coalesce(excluded.cells, cells), raw = coalesce(excluded.raw, raw),
     ticket = excluded.ticket, call = excluded.call;
+
+-- name: setbacks of reopened rows
+-- What was said of them would otherwise be lost with their end.
+INSERT OR REPLACE INTO setback (batch, first, last, items, positions, ruling, code, reason)
+SELECT batch, position, position, 1, NULL, status, code, reason FROM row
+WHERE batch > 0 AND (status IN ('gave_up', 'in_doubt')
+   OR status = 'refused' AND code IN (SELECT value FROM json_each(?)));
 
 -- name: lost rows
 INSERT INTO row (position, key, status, code, reason, sends, batch, in_doubt, cells, raw, ticket, call)
@@ -208,13 +261,64 @@ WHERE status IS NOT NULL GROUP BY status, code ORDER BY 3 DESC, status, code;
 SELECT position, key, status, code, reason, sends, batch, in_doubt, cells, raw, ticket, call FROM row
 WHERE status IN (SELECT value FROM json_each(?)) ORDER BY position;
 
--- name: rows of key
-SELECT position, key, status, code, reason, sends, batch, in_doubt, cells, raw, ticket, call FROM row
-WHERE key = ?;
+-- name: filter batch
+INSERT INTO key_filter (batch, bits) VALUES (?, ?);
 
--- name: batches of key
-SELECT id, state, sends, items, first, last, positions, keys FROM batch
-WHERE (state = 0 OR plain > 0) AND ? BETWEEN low AND high ORDER BY id;
+-- name: filter rows
+INSERT INTO row_filter (first, last, bits) VALUES (?, ?, ?);
+
+-- name: stretches of keys
+SELECT DISTINCT first, last FROM row_filter, json_each(?)
+WHERE first IS NOT NULL AND (bits IS NULL OR may_hold(bits, key));
+
+-- name: rows of keys
+SELECT position, key, status, code, reason, sends, batch, in_doubt, cells, raw, ticket, call FROM row
+WHERE position BETWEEN ? AND ? AND key IN (SELECT value FROM json_each(?));
+
+-- name: batches of keys
+SELECT wanted.value, batch.id, state, sends, items, first, last, positions, keys, code, reason
+FROM json_each(?) AS wanted
+CROSS JOIN batch ON wanted.value BETWEEN low AND high
+LEFT JOIN key_filter ON key_filter.batch = batch.id
+WHERE bits IS NULL OR may_hold(bits, wanted.key)
+ORDER BY batch.id;
+
+-- name: attempts
+SELECT first, last, positions, state, id, claimed_at, items, request_id, settled_at, completed_at, fault, code,
+       reason
+FROM batch WHERE first <= ? AND last >= ? ORDER BY +id;  -- by the index, not in the order of the table
+
+-- name: write setbacks
+INSERT OR REPLACE INTO setback (batch, first, last, items, positions, ruling, code, reason) VALUES {rows};
+
+-- name: setbacks
+SELECT first, last, positions, ruling, code, reason FROM setback
+WHERE batch = ? AND first <= ? AND last >= ?;
+
+-- name: lost batches
+SELECT id, claimed_at, items, state, code, reason, first, last, positions FROM batch
+WHERE state = 3 OR fault = 'lost' ORDER BY id LIMIT ?;
+
+-- name: batches with open items
+SELECT batch, claimed_at, setback.items, setback.code, setback.reason, setback.first, setback.last,
+       setback.positions
+FROM setback CROSS JOIN batch ON batch.id = batch
+WHERE ruling IN ('open', 'unknown', 'promised') ORDER BY batch;
+
+-- name: count lost
+SELECT count(*), coalesce(sum(items), 0) FROM batch WHERE state = 3 OR fault = 'lost';
+
+-- name: count with open items
+SELECT count(DISTINCT batch), coalesce(sum(items), 0) FROM setback
+WHERE ruling IN ('open', 'unknown', 'promised');
+
+-- name: ends of positions
+-- A row that was lost and has no record is a plain success of another batch.
+SELECT iif(position IS NULL, 'succeeded', status), count(*)
+FROM json_each(?) LEFT JOIN row ON position = value GROUP BY 1;
+
+-- name: ends of doubts
+SELECT status, count(*) FROM row WHERE in_doubt OR status = 'in_doubt' GROUP BY status;
 
 -- name: plain batches
 SELECT id, items, first, last, positions, keys FROM batch WHERE plain > 0 ORDER BY first;
@@ -256,3 +360,9 @@ INSERT INTO finding (code, rows, words) VALUES (?, ?, ?);
 
 -- name: findings
 SELECT code, rows, words FROM finding ORDER BY rows DESC, code;
+
+-- name: write standing
+REPLACE INTO standing (one, data) VALUES (1, ?);
+
+-- name: standing
+SELECT data FROM standing;

@@ -15,6 +15,7 @@ from pipeline.reports.failures import (
 )
 from pipeline.reports.html import write_html
 from pipeline.reports.rows import write_failures, write_outcomes
+from pipeline.reports.status import progress_data, status_data, status_lines
 from pipeline.reports.summary import Summary, summary, write_summary
 from pipeline.reports.trace import Traced, trace_text, traced
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Summary",
     "Traced",
+    "progress_data",
+    "status_data",
+    "status_lines",
     "summary",
     "trace_text",
     "traced",

@@ -149,7 +149,7 @@ def test_failures_can_be_run_as_they_are_and_mended(simlift: Program, vendor: Ve
 
 def test_the_page_is_one_file_that_says_why_and_masks_what_it_says(simlift: Program) -> None:
     page = (simlift.runs / "mixed" / "report.html").read_text("utf-8")
-    assert "15 of 25 rows are good; 10 need a look." in page
+    assert "15 of 25 rows are good; 10 need a look: " in page
     assert "blacklisted" in page
     for private in (REFUSED, inventories.AC_MARK, inventories.CC_MARK):
         assert private not in page

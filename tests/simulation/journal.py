@@ -30,6 +30,8 @@ class Bounds:
     most_waiting: int = 1
     most_open: int = 1
     give_up_s: float = 0.0
+    canary_items: int = 0
+    canary_share: float = 0.0
 
     @classmethod
     def of(cls, job: Job) -> Bounds:
@@ -43,6 +45,8 @@ class Bounds:
             most_waiting=waiting,
             most_open=completion.most_open + waiting,
             give_up_s=completion.give_up_s,
+            canary_items=job.guards.canary_items,
+            canary_share=job.guards.canary_share,
         )
 
 
@@ -60,7 +64,7 @@ class LifeRecord:
     """One life of the process: what it claimed and has not settled, when it was permitted to send.
 
     `sent` are the claims whose batch has left; True for one that was turned away at the door (401) and may
-    leave once more.
+    leave once more. `canary` are the first rows it claimed, but for those `promised` to an earlier life.
     """
 
     number: int
@@ -70,6 +74,9 @@ class LifeRecord:
     sent: dict[int, bool] = field(default_factory=dict)
     told: set[int] = field(default_factory=set)
     held: list[tuple[float, float]] = field(default_factory=list)
+    promised: set[int] = field(default_factory=set)
+    canary: set[int] = field(default_factory=set)
+    canary_bad: int = 0
 
 
 @dataclass
@@ -100,7 +107,7 @@ class Journal:
 
     def begin_life(self, now: float) -> LifeRecord:
         """Begin the next life of the process."""
-        self.lives.append(LifeRecord(len(self.lives) + 1, now))
+        self.lives.append(LifeRecord(len(self.lives) + 1, now, promised=set(self.kept)))
         return self.lives[-1]
 
     def end_life(self, life: LifeRecord) -> None:
@@ -115,6 +122,25 @@ class Journal:
         """Note a durable claim."""
         self.seen["claims"] += 1
         life.claims[batch] = frozenset(positions)
+        self._after_the_canary(life, set(positions))
+
+    def _after_the_canary(self, life: LifeRecord, positions: set[int]) -> None:
+        """See that nothing goes beside the first rows of a life, nor after them if too many are bad."""
+        further = positions - life.canary - life.promised
+        if not further or not self.bounds.canary_items:
+            return
+        if len(life.canary) < self.bounds.canary_items:
+            life.canary |= further
+            if len(life.canary) > self.bounds.canary_items:
+                self.breach(f"a canary of {len(life.canary)} rows, {self.bounds.canary_items} were to be")
+        elif out := life.canary - self.final:
+            self.breach(f"rows {_few(further)} were claimed while the canary's {_few(out)} were out")
+        elif life.canary_bad / len(life.canary) > self.bounds.canary_share + _INSTANT_S:
+            self.breach(f"rows {_few(further)} were claimed though {life.canary_bad} of the canary are bad")
+
+    def ended_badly(self, life: LifeRecord, positions: Iterable[int]) -> None:
+        """Note rows whose end is being written down and is not good."""
+        life.canary_bad += len(life.canary.intersection(positions))
 
     def settled(
         self,
@@ -160,6 +186,7 @@ class Journal:
     def reopened(self, positions: Collection[int]) -> None:
         """Note that rows with an end are to be sent again, whatever tickets they held."""
         self.final.difference_update(positions)
+        self.lives[-1].promised.difference_update(positions)
         for position in positions:
             self.kept.pop(position, None)
 

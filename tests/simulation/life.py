@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from plan import Ending
 
     from pipeline.importer import Import
-    from pipeline.model import Snapshot
+    from pipeline.standing import Snapshot
 
 MOST_STEPS = 1_500_000
+RELEASED_AFTER_S = 40.0
 LONGEST_S = 30 * 86_400.0
 
 
@@ -95,6 +96,7 @@ class Life:
         self.loop = LifeLoop(now, read_s)
         self.dead = self.disk_full = False
         self.snapshot: Callable[[], Snapshot]
+        self._task: Import | None = None
         self._points = 0
         self.most_steps = MOST_STEPS
 
@@ -135,7 +137,7 @@ class Life:
     def run(self, task: Import) -> Any:
         """Run the import. Gives its RunRecord, None when killed; raises what it raises."""
         self._foresee(task)
-        self.snapshot = task.snapshot
+        self.snapshot, self._task = task.snapshot, task
         return self._run(task.run())
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -175,6 +177,11 @@ class Life:
         )
         self.dead = True
         self.loop.stop()
+
+    def release_later(self) -> None:
+        """Let an operator look at why the run is held, and release it."""
+        if self._task is not None:
+            self.loop.call_later(RELEASED_AFTER_S, self._task.open, "hold")
 
     def _main_done(self, _main: Any) -> None:
         if not self.dead:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from journal import Kept
 from world import Ended
 
+from pipeline.chronicle import EventKind
 from pipeline.errors import LedgerError
 from pipeline.model import Status
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from life import Life
     from world import World
 
+    from pipeline.chronicle import Event
     from pipeline.ledgers.sqlite import SqliteLedger
-    from pipeline.model import Batch, Completion, ResumePoint, Settlement
+    from pipeline.model import Batch, Completion, Exceptional, ResumePoint, Settlement
 
 
 class MortalLedger:
@@ -53,6 +55,7 @@ class MortalLedger:
         ended |= {row.position: Ended(str(row.status), row.code, "") for row in rows}
         left_open = {row.position for row in rows if row.status is None}
         self._hold_against_books({at: end for at, end in ended.items() if at not in left_open}, kept)
+        life.journal.ended_badly(life.record, [row.position for row in rows if _is_bad(row)])
         life.journal.settled(life.record, settlement.batch, left_open, kept, void=settlement.void)
         await self._after()
 
@@ -70,6 +73,7 @@ class MortalLedger:
         again = [row.position for row in rows if row.status is None]
         still_open = {row.position: row for row in rows if row.status is not None and row.ticket}
         self._hold_against_books(ended, {})
+        journal.ended_badly(self._life.record, [row.position for row in rows if _is_bad(row)])
         for position, row in still_open.items():
             if row.ticket != tickets.get(position) or row.status is not Status.IN_DOUBT:
                 journal.breach(f"row {position} ends as {row.status}, its ticket changed")
@@ -80,6 +84,14 @@ class MortalLedger:
     async def record(self, rows: Any) -> None:
         await self._before()
         await self._ledger.record(rows)
+        await self._after()
+
+    async def note(self, event: Event) -> None:
+        await self._before()
+        await self._ledger.note(event)
+        self._life.journal.seen[f"{event.kind} {event.data.get('guard', '')}".strip()] += 1
+        if event.kind is EventKind.HOLD:
+            self._life.release_later()
         await self._after()
 
     def take_over(self) -> ResumePoint:
@@ -139,3 +151,7 @@ class MortalLedger:
             await self._life.point(kind)
         await asyncio.sleep(self._life.disk_s)
         await self._life.point("ledger-told")
+
+
+def _is_bad(row: Exceptional) -> bool:
+    return row.status is not None and not row.status.good

@@ -93,6 +93,7 @@ def draw_plan(seed: int) -> Plan:
     job: dict[str, Any] = {"limits": limits, "retry": retry, **world.draw_tables(rng)}
     for name, table in inventory.job.items():
         job[name] = job.get(name, {}) | table
+    job["guards"] = _draw_guards(seed)
     lives = rng.choice([0, 0, 1, 1, 2, 3, 5])
     return Plan(
         seed=seed,
@@ -109,6 +110,22 @@ def draw_plan(seed: int) -> Plan:
         retry_ending=_draw_ending(rng, world, soon=True) if rng.random() < 0.6 else None,
         asks_again=rng.random() < 0.7,
     )
+
+
+def _draw_guards(seed: int) -> dict[str, Any]:
+    """Draw what stops or holds the run by itself; by chances of its own, so that all else stays as it was."""
+    rng = random.Random(f"guards {seed}")
+    over = round(spread(rng, 2, 300))
+    drawn = {
+        "canary": {"canary_items": round(spread(rng, 1, 200)), "canary_share": rng.choice([0.0, 0.02, 0.3])},
+        "items": {"budget_items": rng.randint(1, over - 1), "budget_over_items": over},
+        "share": {"budget_share": rng.choice([0.001, 0.05, 0.5]), "budget_over_items": over},
+        "code": {"new_code": rng.choice(["hold", "stop"])},
+    }
+    table: dict[str, Any] = {}
+    for name in rng.sample(sorted(drawn), rng.choice([0, 0, 0, 1, 2, 4])):
+        table |= drawn[name]
+    return table
 
 
 _ENDINGS = (

@@ -26,7 +26,7 @@ from pipeline.importer import Import, Work, produce
 from pipeline.inventory import Inventory
 from pipeline.ledgers.sqlite import SqliteLedger
 from pipeline.model import STILL_OPEN, RunRecord, State, Status
-from pipeline.settings import Job as JobFile
+from pipeline.settings import Guards, Job as JobFile
 from pipeline.sources.csv_file import CsvSource
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Story:
             self._next(None)
         if self._state is not State.FINISHED:
             self.journal.say(self._now, "the vendor is healed")
-            self._vendor.heal()
+            self._heal()
             self.journal.seen["healed"] += 1
         for _ in range(HEALED_LIVES):
             self._next(None)
@@ -116,6 +116,12 @@ class Story:
         self._vendor.alarm = None
         self._vendor.run_until(float("inf"))
         self._audit(last=True)
+
+    def _heal(self) -> None:
+        """Let the vendor be well from now on, and the operator allow whatever it refuses still."""
+        self._vendor.heal()
+        self._job = self._job.model_copy(update={"guards": Guards()})
+        self.journal.bounds = Bounds.of(self._job)
 
     def _must_be_finished(self) -> None:
         if self._state is not State.FINISHED:
@@ -130,7 +136,7 @@ class Story:
         self.journal.seen["resumed when finished"] += 1
         self._state = State.STOPPED
         self._next(self._plan.retry_ending)
-        self._vendor.heal()
+        self._heal()
         for _ in range(HEALED_LIVES):
             self._next(None)
         self._must_be_finished()
@@ -139,7 +145,7 @@ class Story:
         """Do as `simlift retry` does with what may yet succeed, the vendor being well by now."""
         if self.journal.breaches:
             return
-        self._vendor.heal()
+        self._heal()
         ledger = SqliteLedger.open(self._folder, read_only=True)
         lines = outcomes_in(ledger)
         codes = sorted({line["code"] for line in lines if line["status"] == "refused"})

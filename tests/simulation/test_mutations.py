@@ -11,6 +11,7 @@ from story import tell
 from worlds import target_of
 
 from pipeline import calls, completion, worker_pool
+from pipeline.guards import Guards
 from pipeline.ledgers.sqlite import SqliteLedger
 from pipeline.model import (
     PLAIN_SUCCESS,
@@ -176,6 +177,26 @@ def forgotten_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BulkSubscriber, "poll", done)
 
 
+def the_canary_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the canary is out, the rest follows."""
+    admit = Guards.admit
+
+    def admit_more(guards: Guards, batch: Batch) -> int:
+        return admit(guards, batch) or len(batch)
+
+    monkeypatch.setattr(Guards, "admit", admit_more)
+    monkeypatch.setattr(Guards, "waiting", False)
+
+
+def a_tripped_guard_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards may say what they like."""
+
+    async def go_on(_pool: worker_pool.WorkerPool, _trip: object) -> None:
+        return
+
+    monkeypatch.setattr(worker_pool.WorkerPool, "_heed", go_on)
+
+
 @pytest.mark.parametrize(
     ("target", "plant", "words"),
     [
@@ -184,6 +205,8 @@ def forgotten_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
         ("sim-express", in_doubt_is_failed, ("holds it",)),
         ("sim-express", whole_batch_again, ("plainly said what became",)),
         ("sim-express", burst_in_the_first_second, ("requests within a second",)),
+        ("sim-express", the_canary_is_not_waited_for, ("were out",)),
+        ("sim-express", a_tripped_guard_is_ignored, ("of the canary are bad",)),
         ("bulk-subscriber", accepted_is_done, ("ends as succeeded",)),
         ("bulk-subscriber", tickets_are_lost_with_the_process, ("the ledger keeps a ticket for them",)),
         ("bulk-subscriber", asked_before_it_is_written, ("which the ledger does not keep",)),

@@ -65,6 +65,10 @@ def test_no_story_of_five_hundred_ends_in_a_breach_and_together_they_meet_everyt
         "asked again ",
         "resumed when finished ",
         "turned away ",
+        "guard canary ",
+        "guard budget ",
+        "guard new_code ",
+        "hold new_code ",
     ]
     wanted += ["succeeded ", "confirmed ", "refused ", "gave_up ", "in_doubt ", "rejected ", "duplicate "]
     assert [name for name in wanted if name not in met] == []

@@ -1,0 +1,175 @@
+"""How a run stands for whoever watches it: where it is now, and what the last minutes say of its pace.
+
+Read by the run's own display and, from the ledger, by other processes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.model import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+SHOWN_OVER_S = 30.0  # what is called the rate now
+JUDGED_OVER_S = 180.0  # what the time left is judged by
+AT_THE_LIMIT = 0.9  # of the allowed rate
+_APART_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Where a run stands now.
+
+    `elapsed_s` is the time of this process, `duration_s` with that of the ones before it. `rate_per_s` and
+    `concurrency` are what is allowed just now, `limit_per_s` and `ceiling` the most that they may be by the
+    limits. `holding` says in words why nothing leaves, `hold_left_s` for how long yet, where that is known,
+    `paused` that only a person can end it.
+    """
+
+    counts: Mapping[Status, int]
+    rows_read: int
+    bytes_read: int
+    bytes_total: int
+    reading_done: bool
+    batches: int
+    requests: int
+    in_flight: int
+    waiting: int
+    elapsed_s: float
+    duration_s: float = 0.0
+    holding: str = ""
+    hold_left_s: float = 0.0
+    paused: bool = False
+    open_tickets: int = 0
+    rate_per_s: float = 0.0
+    limit_per_s: float = 0.0
+    concurrency: int = 0
+    ceiling: int = 0
+
+    @property
+    def settled(self) -> int:
+        """Count the rows that have a final status."""
+        return sum(self.counts.values())
+
+    @property
+    def rows_expected(self) -> float:
+        """Estimate the rows of the inventory from how much of it has been read."""
+        if self.reading_done or not self.bytes_read:
+            return self.rows_read
+        return self.rows_read * max(1.0, self.bytes_total / self.bytes_read)
+
+    @property
+    def share(self) -> float:
+        """Give the share of rows that have a final status, 0 to 1."""
+        return min(1.0, self.settled / self.rows_expected) if self.rows_expected else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A snapshot at a moment (UTC seconds) with what follows from the ones before it.
+
+    `eta_s` is None where nothing can be said. With `snapshot.paused` it counts from the release on.
+    """
+
+    at: float
+    snapshot: Snapshot
+    rows_per_s: float = 0.0
+    requests_per_s: float = 0.0
+    eta_s: float | None = None
+
+    @property
+    def bound_by(self) -> str:
+        """Say in words what holds the pace, when nothing is held altogether."""
+        now = self.snapshot
+        if now.holding:
+            return now.holding
+        if now.rate_per_s and self.requests_per_s >= AT_THE_LIMIT * now.rate_per_s:
+            if now.rate_per_s < now.limit_per_s:
+                return f"what the vendor was found to allow, {now.rate_per_s:.3g} requests/s"
+            return f"the limit of {now.limit_per_s:g} requests/s"
+        if now.concurrency and now.in_flight >= now.concurrency:
+            if now.concurrency >= now.ceiling:
+                return f"the limit of {now.ceiling} requests at once"
+            return f"the vendor's answers: {now.concurrency} requests at once serve it best"
+        return "the reading of the inventory" if not now.reading_done else ""
+
+    def data(self) -> dict[str, Any]:
+        """Give it as plain data."""
+        snapshot = asdict(self.snapshot) | {"counts": {str(k): n for k, n in self.snapshot.counts.items()}}
+        return asdict(self) | {"snapshot": snapshot}
+
+
+def standing_from(data: Mapping[str, Any]) -> Standing:
+    """Give back what `data` gave. Raises KeyError, TypeError or ValueError for anything else."""
+    snapshot = dict(data["snapshot"])
+    counts = {Status(name): rows for name, rows in snapshot.pop("counts").items()}
+    return Standing(**{**data, "snapshot": Snapshot(counts=counts, **snapshot)})
+
+
+class _Seen(NamedTuple):
+    elapsed_s: float
+    held_s: float
+    settled: int
+    requests: int
+
+
+class Gauge:
+    """Makes standings of the snapshots of one process.
+
+    `reach` turns seconds of sending at the present pace into seconds until they are over: it knows the
+    hours at which nothing, or less, may leave.
+    """
+
+    def __init__(self, reach: Callable[[float], float] = lambda work_s: work_s) -> None:
+        self._reach = reach
+        self._seen: deque[_Seen] = deque()
+
+    def read(self, snapshot: Snapshot, at: float) -> Standing:
+        """Take a snapshot in and say how the run stands. What an earlier process settled is no speed."""
+        now = self._note(snapshot)
+        then = next(seen for seen in self._seen if seen.elapsed_s >= now.elapsed_s - SHOWN_OVER_S)
+        standing = Standing(at, snapshot)
+        if (passed_s := now.elapsed_s - then.elapsed_s) > 0:
+            standing = replace(
+                standing,
+                rows_per_s=(now.settled - then.settled) / passed_s,
+                requests_per_s=(now.requests - then.requests) / passed_s,
+            )
+        return replace(standing, eta_s=self._eta_s(snapshot, self._seen[0], now))
+
+    def _note(self, snapshot: Snapshot) -> _Seen:
+        held_s = 0.0
+        if self._seen:
+            last = self._seen[-1]
+            held_s = last.held_s + (snapshot.elapsed_s - last.elapsed_s if snapshot.holding else 0.0)
+        now = _Seen(snapshot.elapsed_s, held_s, snapshot.settled, snapshot.requests)
+        if len(self._seen) > 1 and now.elapsed_s - self._seen[-2].elapsed_s < _APART_S:
+            self._seen.pop()
+        self._seen.append(now)
+        # What was held does not use up the minutes that are judged, or a long hold would leave none.
+        while len(self._seen) > 2 and self._sent_s(self._seen[1], now) >= JUDGED_OVER_S:  # noqa: PLR2004
+            self._seen.popleft()
+        return now
+
+    @staticmethod
+    def _sent_s(then: _Seen, now: _Seen) -> float:
+        return (now.elapsed_s - now.held_s) - (then.elapsed_s - then.held_s)
+
+    def _eta_s(self, snapshot: Snapshot, then: _Seen, now: _Seen) -> float | None:
+        """Estimate the seconds left; None when nothing can be said."""
+        only_tickets = (
+            snapshot.reading_done and snapshot.settled + snapshot.open_tickets >= snapshot.rows_read
+        )
+        if snapshot.open_tickets and only_tickets:
+            return None  # the rest is the vendor's to finish, at a pace of its own
+        sent_s, settled = self._sent_s(then, now), now.settled - then.settled
+        if sent_s <= 0 or settled <= 0 or not snapshot.rows_expected:
+            return None
+        left_s = max(0.0, snapshot.rows_expected - snapshot.settled) * sent_s / settled
+        ends_in_s = snapshot.hold_left_s + self._reach(left_s)
+        return ends_in_s if ends_in_s < math.inf else None

@@ -1,0 +1,55 @@
+"""The name of a call: the vendor's where it gives one, else the one it was sent with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import NoReply
+from pipeline.model import Fault, FaultKind
+from pipeline.timed_http import TimedHttp
+from pipeline.wire import Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LOST = Fault(FaultKind.LOST, "timeout", "no answer")
+
+
+class Vendor:
+    """Answers each exchange with the next of these headers; None: not at all."""
+
+    requests = 0
+
+    def __init__(self, *answers: dict[str, str] | None) -> None:
+        self._answers = list(answers)
+
+    async def exchange(self, make_request: Callable[[], Request]) -> Response:
+        make_request()
+        headers = self._answers.pop(0)
+        if headers is None:
+            raise NoReply(LOST)
+        return Response(200, headers, b"")
+
+
+def request() -> Request:
+    return Request("POST", "/", {"RT-RequestID": "ours"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"), [({"x-request-id": "theirs"}, "theirs"), ({"date": "today"}, "ours")]
+)
+async def test_a_call_bears_the_vendors_name_or_else_ours(answer: dict[str, str], name: str) -> None:
+    timed = TimedHttp(Vendor(answer), lambda _: None)
+    await timed.exchange(request)
+    assert timed.request_id == name
+
+
+async def test_a_call_without_an_answer_bears_our_name() -> None:
+    timed = TimedHttp(Vendor({"request-id": "of-the-login"}, None), lambda _: None)
+    await timed.exchange(lambda: Request("POST", "/login"))
+    assert timed.request_id == "of-the-login"
+    with pytest.raises(NoReply):
+        await timed.exchange(request)
+    assert timed.request_id == "ours"
