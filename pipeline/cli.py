@@ -297,6 +297,8 @@ def main() -> None:
     """Run the command line; errors meant for the operator become one line and an exit code."""
     signal.signal(signal.SIGINT, _exit_on_signal)
     signal.signal(signal.SIGTERM, _exit_on_signal)
+    # No matrix is multiplied here: the threads that numpy would start for it only spin.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # What a chunk or a batch leaves behind is freed by counting: looking for more seldom saves a twentieth.
     gc.set_threshold(50_000, 20, 20)
     try:
