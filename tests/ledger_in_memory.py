@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
+from pipeline.check import outcomes_of
 from pipeline.model import OUTCOME_COLUMNS, Exceptional, RunRecord, State, Status, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_TYPES = (pa.int64(), pa.string(), pa.string(), pa.string(), pa.string(), pa.int64(), pa.int64())
+    import pyarrow as pa
 
 RUN = RunRecord(
     run_id="nightly",
@@ -63,17 +62,11 @@ class LedgerInMemory:
     def batches(self) -> int:
         return len({row.batch for row in self.rows if row.batch})
 
-    def outcomes(self) -> Iterator[pa.RecordBatch]:
+    def outcomes(self, *, with_source: bool = False) -> Iterator[pa.RecordBatch]:
         rows = [row for row in self.rows if row.status]
         for start in range(0, len(rows), self.rows_a_batch):
-            cells = [
-                (row.position, row.key, row.status, row.code, row.reason, row.sends, row.batch)
-                for row in rows[start : start + self.rows_a_batch]
-            ]
-            columns = [
-                pa.array(column, kind) for column, kind in zip(zip(*cells, strict=True), _TYPES, strict=True)
-            ]
-            yield pa.RecordBatch.from_arrays(columns, names=list(OUTCOME_COLUMNS))
+            whole = outcomes_of(rows[start : start + self.rows_a_batch])
+            yield whole if with_source else whole.select(OUTCOME_COLUMNS)
 
     def exceptional(self, *statuses: Status) -> Iterator[Exceptional]:
         return (row for row in self.rows if row.status in statuses)

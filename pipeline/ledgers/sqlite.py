@@ -171,10 +171,10 @@ class SqliteLedger:
             ((count,),) = connection.execute(SQL["count batches"])
             return int(count)
 
-    def outcomes(self) -> Iterator[pa.RecordBatch]:
-        """Yield every row that has a final status, in inventory order, with OUTCOME_COLUMNS."""
+    def outcomes(self, *, with_source: bool = False) -> Iterator[pa.RecordBatch]:
+        """Yield every row that has a final status, in inventory order: OUTCOME_COLUMNS, SOURCE_COLUMNS."""
         with self._reading() as connection:
-            yield from outcomes.outcomes(connection)
+            yield from outcomes.outcomes(connection, with_source=with_source)
 
     def exceptional(self, *statuses: Status) -> Iterator[Exceptional]:
         """Yield the rows of these statuses that have a record of their own, in inventory order."""
@@ -221,9 +221,10 @@ def _claim(batch: Batch, connection: sqlite3.Connection) -> int:
 
 
 def _settle(settlement: Settlement, connection: sqlite3.Connection) -> None:
-    values = rows.values_of(settlement.exceptional, settlement.batch)
-    state = _VOID if settlement.void else _SETTLED
-    settled = connection.execute(SQL["settle"], (state, len(values), time.time(), settlement.batch))
+    values = rows.columns_of(settlement.exceptional, settlement.batch)
+    state = _VOID if settlement.void else _CLAIMED if settlement.lost else _SETTLED
+    facts = (state, len(settlement.exceptional), time.time(), settlement.batch)
+    settled = connection.execute(SQL["settle"], facts)
     if settled.rowcount != 1:
         raise LedgerError(f"batch {settlement.batch} is not claimed, so it cannot be settled; resume the run")
     rows.insert(connection, SQL["settle rows"], values)
@@ -242,11 +243,11 @@ def _complete(completion: Completion, connection: sqlite3.Connection) -> None:
             f"batch {completion.batch} has no open tickets for what is said to be complete; resume the run"
         )
     connection.execute(SQL["drop plain rows"], facts)
-    rows.insert(connection, SQL["settle rows"], rows.values_of(completion.exceptional, completion.batch))
+    rows.insert(connection, SQL["settle rows"], rows.columns_of(completion.exceptional, completion.batch))
 
 
 def _record(never_sent: Sequence[Exceptional], connection: sqlite3.Connection) -> None:
-    rows.insert(connection, SQL["record rows"], rows.values_of(never_sent))
+    rows.insert(connection, SQL["record rows"], rows.columns_of(never_sent))
 
 
 def _reopen(codes: str, connection: sqlite3.Connection) -> int:
