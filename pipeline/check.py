@@ -5,12 +5,17 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+import pyarrow as pa
 
-    from pipeline.model import Exceptional, Portion, RunRecord, Status
+from pipeline.model import OUTCOME_COLUMNS, SOURCE_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pipeline.model import Exceptional, Portion, RunRecord
     from pipeline.plan import Plan
 
 EXAMPLES = 3
@@ -135,7 +140,7 @@ def _meaning(share_passed: float) -> str:
 
 
 class Unsent:
-    """The rows of an inventory that would never be sent, as write_failures reads those of a ledger: once."""
+    """The rows of an inventory that would never be sent, as the reports read those of a ledger: once."""
 
     def __init__(self, record: RunRecord, portions: Iterable[Portion]) -> None:
         self._record = record
@@ -145,9 +150,38 @@ class Unsent:
         """Give the facts that a run of this inventory would begin with."""
         return self._record
 
-    def exceptional(self, *statuses: Status) -> Iterator[Exceptional]:
-        """Yield the rows of these statuses, in inventory order."""
-        return (row for portion in self._portions for row in portion.exceptional if row.status in statuses)
+    def outcomes(self, *, with_source: bool = False) -> Iterator[pa.RecordBatch]:
+        """Yield them in inventory order, with OUTCOME_COLUMNS, on request with SOURCE_COLUMNS."""
+        for portion in self._portions:
+            if portion.exceptional:
+                whole = outcomes_of(portion.exceptional)
+                yield whole if with_source else whole.select(OUTCOME_COLUMNS)
+
+
+def outcomes_of(rows: Sequence[Exceptional]) -> pa.RecordBatch:
+    """Give rows as Ledger.outcomes gives them, with their source. What is no Unicode text is written out."""
+    columns = [
+        pa.array([row.position for row in rows], pa.int64()),
+        _texts([row.key for row in rows]),
+        _texts([str(row.status) for row in rows]),
+        _texts([row.code for row in rows]),
+        _texts([row.reason for row in rows]),
+        pa.array([row.sends for row in rows], pa.int64()),
+        pa.array([row.batch for row in rows], pa.int64()),
+        pa.ListArray.from_arrays(
+            list(accumulate((len(row.cells) for row in rows), initial=0)),
+            _texts([cell for row in rows for cell in row.cells]),
+        ),
+        _texts([row.raw for row in rows]),
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=[*OUTCOME_COLUMNS, *SOURCE_COLUMNS])
+
+
+def _texts(texts: list[str]) -> pa.StringArray:
+    try:
+        return pa.array(texts, pa.string())
+    except UnicodeEncodeError:
+        return pa.array([text.encode(errors="backslashreplace").decode() for text in texts], pa.string())
 
 
 def counted(portions: Iterable[Portion], findings: Findings) -> Iterator[Portion]:

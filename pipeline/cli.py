@@ -7,13 +7,17 @@ needs them, so that `--help` answers at once.
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 import traceback
 from typing import TYPE_CHECKING, NoReturn
 
+import typer
+
 from pipeline.commands import importing, looking, preparing, steering, trying
 from pipeline.commands.console import app
+from pipeline.commands.mistakes import mistake
 from pipeline.errors import SimliftError, UsageError
 
 if TYPE_CHECKING:
@@ -32,19 +36,24 @@ def main() -> None:
     """Run the command line; errors meant for the operator become one line and an exit code."""
     signal.signal(signal.SIGINT, _exit_on_signal)
     signal.signal(signal.SIGTERM, _exit_on_signal)
+    # No matrix is multiplied here: the threads that numpy would start for it only spin.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # What a chunk or a batch leaves behind is freed by counting: looking for more seldom saves a twentieth.
     gc.set_threshold(50_000, 20, 20)
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
+    except typer.TyperException as error:
+        sys.stderr.write(f"simlift: {mistake(error)}\n")
+        sys.exit(EXIT_USAGE)
+    except typer.Abort:
+        sys.stderr.write("simlift: standard input ended before the last answer; nothing was written\n")
+        sys.exit(EXIT_USAGE)
     except UsageError as error:
         sys.stderr.write(f"simlift: {error}\n")
         sys.exit(EXIT_USAGE)
     except SimliftError as error:
         sys.stderr.write(f"simlift: {error}\n")
         sys.exit(EXIT_STOPPED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(128 + signal.SIGPIPE)
     except Exception:  # noqa: BLE001 - what slips through is a defect of ours
         # It must not look like a finished run, which Python's own exit code 1 would say.
         sys.stderr.write(traceback.format_exc())

@@ -142,7 +142,7 @@ class Ledger(Protocol):
         ...
 
     async def settle(self, settlement: Settlement) -> None:
-        """Make the verdicts of a claimed batch durable: final, or open to be sent again, or void."""
+        """Make the verdicts of a claimed batch durable: final, or open to be sent again, or void, or lost."""
         ...
 
     async def complete(self, completion: Completion) -> None:
@@ -240,8 +240,11 @@ class Ledger(Protocol):
         """Count batches ever claimed."""
         ...
 
-    def outcomes(self) -> Iterator[pa.RecordBatch]:
-        """Yield every row that has a final status, in inventory order, with OUTCOME_COLUMNS of the model."""
+    def outcomes(self, *, with_source: bool = False) -> Iterator[pa.RecordBatch]:
+        """Yield every row that has a final status, in inventory order, with OUTCOME_COLUMNS of the model.
+
+        On request with SOURCE_COLUMNS too.
+        """
         ...
 
     def exceptional(self, *statuses: Status) -> Iterator[Exceptional]:

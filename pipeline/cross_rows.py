@@ -121,16 +121,14 @@ class CrossRows:
             raise InventoryError(f"more than {MOST_POSITIONS:,} rows; split the inventory")
         chunk = _joined([mark for mark in marks if mark.kind not in self._repeats], eligible)
         known = self._sightings.find(chunk.prints, chunk.new)
-        order = np.argsort(chunk.prints[0])
         claimed = (known[0] < 0) & self._claims[chunk.kinds]
         judgement = Judgement(eligible)
-        involved = self._involved(chunk, known[0] >= 0, order, len(positions))
+        involved = self._involved(chunk, known[0] >= 0, len(positions))
         if involved.any():
             judgement, repeated = self._one_by_one(_in_order(chunk, involved, *known), positions, eligible)
             claimed &= judgement.sent[chunk.rows]
             claimed[repeated] = False
-        order = order[claimed[order]]
-        self._filing = self._thread.submit(self._file, chunk, order, marks, positions, judgement.sent)
+        self._filing = self._thread.submit(self._file, chunk, claimed, marks, positions, judgement.sent)
         return judgement
 
     def rest(self) -> Iterator[list[Finding]]:
@@ -155,28 +153,29 @@ class CrossRows:
     def _file(
         self,
         chunk: _Chunk,
-        order: NDArray[np.intp],
+        claimed: NDArray[np.bool_],
         marks: Sequence[Mark],
         positions: NDArray[np.int64],
         sent: NDArray[np.bool_],
     ) -> None:
-        """File what the rows that are sent claim; `order` are those marks of the chunk."""
-        rows = chunk.rows[order]
-        self._sightings.add(chunk.prints[:, order], positions[rows], chunk.tags[order])
+        """File what the rows that are sent claim; `claimed` says which marks of the chunk that is."""
+        which = slice(None) if claimed.all() else np.flatnonzero(claimed)
+        self._sightings.add(chunk.prints[:, which], positions[chunk.rows[which]], chunk.tags[which])
         for mark in marks:
             if mark.kind in self._repeats:
-                kept = sent[mark.rows]
+                kept = slice(None) if sent.all() else np.flatnonzero(sent[mark.rows])
                 self._repeats[mark.kind].add(mark.prints[:, kept], positions[mark.rows[kept]])
 
     def close(self) -> None:
         """Let go of the thread."""
         self._thread.shutdown()
 
-    def _involved(
-        self, chunk: _Chunk, known: NDArray[np.bool_], order: NDArray[np.intp], rows: int
-    ) -> NDArray[np.bool_]:
+    def _involved(self, chunk: _Chunk, known: NDArray[np.bool_], rows: int) -> NDArray[np.bool_]:
         """Say which rows may have met: an earlier chunk's, or one another."""
         involved = np.zeros(rows, np.bool_)
+        if chunk.new is not None and chunk.new.all():
+            return involved
+        order = np.argsort(chunk.prints[0])
         involved[chunk.rows[known & self._asks[chunk.kinds]]] = True
         ascending = chunk.prints[0, order]
         twice = np.flatnonzero(ascending[1:] == ascending[:-1])
@@ -234,14 +233,19 @@ class CrossRows:
 
 def _joined(marks: Sequence[Mark], eligible: NDArray[np.bool_]) -> _Chunk:
     """Put all marks of a chunk together, without those of rows that are not sent anyway."""
-    of_each = [mark.new for mark in marks if mark.new is not None]
-    chunk = _Chunk(
-        np.repeat([mark.kind for mark in marks], [len(mark.rows) for mark in marks]),
-        np.concatenate([mark.rows for mark in marks]),
-        np.concatenate([mark.prints for mark in marks], axis=1),
-        np.concatenate([mark.tags for mark in marks]),
-        np.concatenate(of_each) if len(of_each) == len(marks) else None,
-    )
+    if len(marks) == 1:
+        (mark,) = marks
+        kinds = np.full(len(mark.rows), mark.kind)
+        chunk = _Chunk(kinds, mark.rows, mark.prints, mark.tags, mark.new)
+    else:
+        of_each = [mark.new for mark in marks if mark.new is not None]
+        chunk = _Chunk(
+            np.repeat([mark.kind for mark in marks], [len(mark.rows) for mark in marks]),
+            np.concatenate([mark.rows for mark in marks]),
+            np.concatenate([mark.prints for mark in marks], axis=1),
+            np.concatenate([mark.tags for mark in marks]),
+            np.concatenate(of_each) if len(of_each) == len(marks) else None,
+        )
     if eligible.all():
         return chunk
     kept = eligible[chunk.rows]

@@ -1,8 +1,8 @@
-"""Texts as 128-bit numbers that stand for them: equal texts give equal ones, different texts different ones.
+"""Texts as 96-bit numbers that stand for them: equal texts give equal ones, different texts different ones.
 
-Multilinear hashing (Lemire and Kaser, "Strongly universal string hashing is fast", 2014) in four lanes with
-keys drawn anew for every run: two different texts meet with probability 2^-128, whatever they are. Among
-the 2 * 10^8 texts of 100 million rows any two meet with less than 10^-22. The keys never leave memory, so a
+Multilinear hashing (Lemire and Kaser, "Strongly universal string hashing is fast", 2014) in three lanes with
+keys drawn anew for every run: two different texts meet with probability 2^-96, whatever they are. Among
+the 2 * 10^8 texts of 100 million rows any two meet once in 10^12 runs. The keys never leave memory, so a
 fingerprint on disk tells nothing of an activation code.
 """
 
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    Numbers = NDArray[np.uint64]
     Prints = NDArray[np.uint64]  # of shape (2, texts)
 
-_LANES = 4
+_LANES = 3  # two make the first number, one the second
 _LONGEST = 1024  # bytes; a longer text is hashed by BLAKE2 first
 _HALF, _UPPER_HALF = np.uint64(32), np.uint64(0xFFFFFFFF00000000)
+_MASKS = np.uint64(2**64 - 1), _UPPER_HALF  # the bits that each row of fingerprints has
+_SHIFTS = _HALF, np.uint64(16)  # half as many
 
 
 class Fingerprints:
@@ -37,60 +40,75 @@ class Fingerprints:
         drawn = np.frombuffer(os.urandom((_LONGEST // 4 + 3) * _LANES * 8), np.uint64).reshape(-1, _LANES)
         self._constant, self._space, self._width, self._words = drawn[0], drawn[1], drawn[2], drawn[3:]
         self._secret = os.urandom(32)
-        masks = np.frombuffer(os.urandom(6 * 8), np.uint64).reshape(3, 2, 1)
-        self._room = np.empty(0, np.uint64)
-        self._added, self._factors = masks[0], masks[1:] | np.uint64(1)
+        self._added, *factors = np.frombuffer(os.urandom(3 * 8), np.uint64)
+        self._factors = [factor | np.uint64(1) for factor in factors]
 
     def __call__(self, texts: pa.StringArray, space: int = 0) -> Prints:
-        """Give the fingerprints of texts without nulls, as two rows of 64-bit numbers.
+        """Give the fingerprints of texts without nulls, as two rows of numbers: 64 bits, and 32 upper ones.
 
         `space` (below 2^32) keeps texts of different meaning apart.
         """
-        prints = np.empty((2, len(texts)), np.uint64)
-        for rows, text in by_width(texts):
-            width = text.shape[1]
-            lanes = self._constant + self._space * np.uint64(space) + self._width * np.uint64(width)
-            found = self._of_words(self._read(self._short(text)), lanes)
-            if len(text) == len(texts):
-                return found
-            prints[:, rows] = found
-        return prints
+        return self._of(texts, space, 2)
 
-    def _short(self, text: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def short(self, texts: pa.StringArray, space: int = 0) -> Numbers:
+        """Give the first row alone: enough where two texts at a time are compared."""
+        first: Numbers = self._of(texts, space, 1)[0]
+        return first
+
+    def _of(self, texts: pa.StringArray, space: int, rows: int) -> Prints:
+        found, places = [np.empty((rows, 0), np.uint64)], np.empty(len(texts), np.intp)
+        done = 0
+        for which, text in by_width(texts):
+            found.append(self._of_lines(self._shortened(text), space, text.shape[1], rows))
+            places[which] = np.arange(done, done + len(text))
+            done += len(text)
+        if len(found) == 2:  # noqa: PLR2004 - nothing, and texts of one width
+            return found[1]
+        return np.take(np.concatenate(found, axis=1), places, axis=1)
+
+    def _shortened(self, text: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if text.shape[1] <= _LONGEST:
             return text
         digests = [hashlib.blake2b(line.tobytes(), key=self._secret).digest() for line in text]
         return np.frombuffer(b"".join(digests), np.uint8).reshape(len(text), -1)
 
-    def _read(self, text: NDArray[np.uint8]) -> NDArray[np.uint64]:
-        """Read each line as 32-bit words, the last one filled up with zeros; its width tells it apart."""
-        lines, width = text.shape
-        count = -(-width // 4)
-        if count * 4 > width:
-            padded = np.zeros((lines, count * 4), np.uint8)
-            padded[:, :width] = text
-            text = padded
-        if lines * count > len(self._room):
-            # Kept from chunk to chunk: fresh memory costs more than the reading.
-            self._room = np.empty(lines * count, np.uint64)
-        words = self._room[: lines * count].reshape(lines, count)
-        words[:] = np.ascontiguousarray(text).view(np.uint32)
-        return words
-
-    def _of_words(self, words: NDArray[np.uint64], lanes: NDArray[np.uint64]) -> Prints:
-        sums = words @ self._words[: words.shape[1]]
-        sums += lanes
-        sums = np.ascontiguousarray(sums.T)
-        prints: Prints = sums[::2] & _UPPER_HALF
-        shifted = sums[1::2] >> _HALF
-        prints |= shifted
-        # One to one, so that no two come to meet here. It takes away what is linear: without the keys
-        # no known text helps to find another one.
-        prints += self._added
-        for factors in self._factors:
-            np.right_shift(prints, _HALF, out=shifted)
-            prints ^= shifted
-            prints *= factors
-        np.right_shift(prints, _HALF, out=shifted)
-        prints ^= shifted
+    def _of_lines(self, text: NDArray[np.uint8], space: int, width: int, rows: int) -> Prints:
+        lanes = self._constant + self._space * np.uint64(space) + self._width * np.uint64(width)
+        sums = np.empty((rows + 1, len(text)), np.uint64)
+        sums[:] = lanes[: rows + 1, np.newaxis]
+        product = np.empty(len(text), np.uint64)
+        for words, factors in zip(_words(text).T, self._words, strict=False):
+            # Factories number their SIMs: how the numbers begin is the same.
+            if words[0] == words[-1] and (words == words[0]).all():
+                sums += (words[:1].astype(np.uint64) * factors[: rows + 1])[:, np.newaxis]
+                continue
+            wide = words.astype(np.uint64)
+            for lane, factor in zip(sums, factors, strict=False):
+                np.add(lane, np.multiply(wide, factor, out=product), out=lane)
+        sums[0] &= _UPPER_HALF
+        sums[0] |= np.right_shift(sums[1], _HALF, out=product)
+        prints = sums[::2]
+        for numbers, shift, mask in zip(prints, _SHIFTS, _MASKS, strict=False):
+            self._mix(numbers, shift, mask, room=product)
         return prints
+
+    def _mix(self, numbers: Numbers, shift: np.uint64, mask: np.uint64, room: Numbers) -> None:
+        """Change the bits of numbers that `mask` has, one to one, so that no two come to meet here.
+
+        It takes away what is linear: without the keys no known text helps to find another one.
+        """
+        numbers += self._added & mask
+        for factor in self._factors:
+            numbers ^= np.bitwise_and(np.right_shift(numbers, shift, out=room), mask, out=room)
+            numbers *= factor
+        numbers ^= np.bitwise_and(np.right_shift(numbers, shift, out=room), mask, out=room)
+
+
+def _words(text: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Read each line as 32-bit words, the last one filled up with zeros; its width tells it apart."""
+    lines, width = text.shape
+    if width % 4:
+        padded = np.zeros((lines, -(-width // 4) * 4), np.uint8)
+        padded[:, :width] = text
+        text = padded
+    return np.ascontiguousarray(text).view(np.uint32)

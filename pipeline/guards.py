@@ -69,7 +69,7 @@ class Guards:
 
     def settled(self, batch: Batch, settlement: Settlement) -> Trip | None:
         """Hear of a settlement: an item without a row of its own succeeded."""
-        if self._off or settlement.void:
+        if self._off or settlement.leaves_all_open:
             return None
         return self._heard(batch.items.column("position").to_numpy(), settlement.exceptional)
 

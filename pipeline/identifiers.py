@@ -169,7 +169,8 @@ def damage(value: str, check: CheckRule | None = None) -> str | None:
     `check` is the rule of the identifier's check digits. Zeros after the 15th digit prove rounding only
     when that check fails too (DESIGN, invariant 7); without a rule they prove nothing.
     """
-    value = normalise(value)
+    if not _is_digits(value) and not _SCIENTIFIC.fullmatch(value):  # of these nothing can be peeled off
+        value = normalise(value)
     if _is_digits(value):
         rounded = check and _ROUNDED.fullmatch(value) and not (luhn if check == "luhn" else mod97)(value)
         return "spreadsheet rounding: digits after the 15th are zeros" if rounded else None

@@ -45,7 +45,7 @@ class Kind:
 class Mark:
     """Fingerprints of one kind (by number), ascending by their rows, which are indices; a tag with each.
 
-    `new` says which of them surely met no earlier chunk; None: that is not known.
+    `new` says which of them surely stand in no row before; None: that is not known.
     """
 
     kind: int
@@ -113,7 +113,7 @@ class Marks:
         if not self.with_key:
             return np.zeros(fields.num_rows, np.uint64)
         values = fields.column(self.with_key)
-        tags: NDArray[np.uint64] = self._prints(values, _WITH_KEYS)[0]
+        tags = self._prints.short(values, _WITH_KEYS)
         if (blank := pc.equal(values, "")).true_count:
             tags[np.asarray(blank)] = 0
         return tags

@@ -34,7 +34,10 @@ class Status(StrEnum):
     @property
     def good(self) -> bool:
         """True for a row that stands in the vendor's platform on the vendor's own word."""
-        return self in (Status.SUCCEEDED, Status.CONFIRMED)
+        return self in _GOOD
+
+
+_GOOD = (Status.SUCCEEDED, Status.CONFIRMED)
 
 
 class State(StrEnum):
@@ -165,12 +168,16 @@ class Batch:
         keys: list[str] = self.items.column("key").to_pylist()
         return keys
 
+    def of_items(self, name: str, indices: Sequence[int]) -> pa.Array:
+        """Give a column of some items; of all of them as they stand it is no copy."""
+        column = self.items.column(name)
+        if list(indices) == list(range(len(self))):
+            return column
+        return column.take(np.asarray(indices, np.int64))
+
     def source_rows(self, indices: Sequence[int]) -> list[tuple[str, ...]]:
         """Give the source rows of some items, cells as they stood in the inventory."""
-        columns = [
-            column.to_pylist()
-            for column in self.items.column("cells").take(np.asarray(indices, np.int64)).flatten()
-        ]
+        columns = [column.to_pylist() for column in self.of_items("cells", indices).flatten()]
         return list(zip(*columns, strict=True)) if columns else [()] * len(indices)
 
     def payload(self) -> memoryview:
@@ -354,17 +361,25 @@ class Settlement:
 
     Every item of the batch that is not in `exceptional` succeeded at its first send and needs no row of
     its own. A row in `exceptional` without a status is open. `void` says that the batch was not carried
-    out at all: its claim is undone, its items are as if never claimed (rows they had before stay).
-    The rest is for the record: the name of the call, why it had no answer for the items, and what was said
-    of those that are sent again.
+    out at all: its claim is undone, its items are as if never claimed (rows they had before stay). `lost`
+    says that its answer was, and that none of its items, a stretch without gaps, had been sent before: all
+    are open and in doubt, and need no rows of their own until more is known of them. The rest is for the
+    record: the name of the call, why it had no answer for the items, and what was said of those that are
+    sent again.
     """
 
     batch: int
     exceptional: tuple[Exceptional, ...] = ()
     void: bool = False
+    lost: bool = False
     request_id: str = ""
     fault: Fault | None = None
     setbacks: tuple[Setback, ...] = ()
+
+    @property
+    def leaves_all_open(self) -> bool:
+        """True when no item of the batch has got its end."""
+        return self.void or self.lost
 
 
 #: Code of a row in doubt because the vendor accepted it and did not finish; its ticket is kept.
@@ -388,6 +403,9 @@ class Completion:
 
 #: Columns of Ledger.outcomes(): position int64 · key, status, code, reason string · attempts, batch int64.
 OUTCOME_COLUMNS = ("position", "key", "status", "code", "reason", "attempts", "batch")
+
+#: What it adds on request: cells list of strings (those of good rows may be missing) · raw string.
+SOURCE_COLUMNS = ("cells", "raw")
 
 
 @dataclass(frozen=True, slots=True)

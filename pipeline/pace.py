@@ -42,7 +42,7 @@ class Pace:
         return min(self.requests_per_second, self._learned_per_s or math.inf)
 
     async def permit(self) -> None:
-        """Wait until one request may leave. Raises NoReply (nothing sent) when a gate is shut, or at the end."""
+        """Wait until one request may leave. Raises NoReply (nothing sent) at a shut gate, and at the end."""
         while not self._closed:
             if self._shut:
                 raise NoReply(_SHUT)

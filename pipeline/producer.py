@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from contextlib import closing
 from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -130,7 +131,7 @@ class Producer:
         exceptional += _dropped(items, [_too_long(row, int(accepted[row]), names) for row in oversized])
         judged = self._cross_rows.finish(begun, accepted, fits)
         exceptional += _dropped(items, judged.fates)
-        exceptional.sort(key=lambda row: row.position)
+        exceptional.sort(key=attrgetter("position"))
         if not judged.sent.all():
             items = items.filter(pa.array(judged.sent))
         batches = tuple(self._cut(items))

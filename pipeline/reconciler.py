@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pipeline.model import PLAIN_SUCCESS, Ruling, Verdict, Verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pipeline.model import Reply
 
@@ -29,7 +29,7 @@ def reconcile(keys: Sequence[str], reply: Reply) -> Verdicts:
     """
     if reply.rest is not None:
         return _by_name(keys, reply, reply.rest)
-    return _all_alike(keys, reply) or _one_by_one(keys, reply)
+    return _all_alike(keys, reply) or _all_named(keys, reply) or _one_by_one(keys, reply)
 
 
 def _all_alike(keys: Sequence[str], reply: Reply) -> Verdicts | None:
@@ -41,6 +41,13 @@ def _all_alike(keys: Sequence[str], reply: Reply) -> Verdicts | None:
         return None
     verdict = answers[0].verdict
     return Verdicts(len(keys), {} if verdict == PLAIN_SUCCESS else dict.fromkeys(range(len(keys)), verdict))
+
+
+def _all_named(keys: Sequence[str], reply: Reply) -> Verdicts | None:
+    """Read a reply with an entry for each item, which names it, in the order sent: no word is missing."""
+    if reply.echo not in (None, keys) or [answer.names for answer in reply.answers] != keys:
+        return None
+    return Verdicts(len(keys), _exceptions([answer.verdict for answer in reply.answers]))
 
 
 def _by_name(keys: Sequence[str], reply: Reply, rest: Verdict) -> Verdicts:
@@ -73,13 +80,16 @@ def _one_by_one(keys: Sequence[str], reply: Reply) -> Verdicts:
         known |= {index_of[order[at]]: verdict for at, verdict in found.unnamed.items()}
     elif echoes:
         rest = _order_does_not_matter(len(keys), found) or rest
-    verdicts = [known.get(index, rest) for index in range(len(keys))]
-    exceptions = {
+    exceptions = _exceptions(known.get(index, rest) for index in range(len(keys)))
+    return Verdicts(len(keys), exceptions, tuple(words for _, words in odd))
+
+
+def _exceptions(verdicts: Iterable[Verdict]) -> dict[int, Verdict]:
+    return {
         index: verdict
         for index, verdict in enumerate(verdicts)
         if verdict is not PLAIN_SUCCESS and verdict != PLAIN_SUCCESS
     }
-    return Verdicts(len(keys), exceptions, tuple(words for _, words in odd))
 
 
 _NO_WORD = Verdict(Ruling.OPEN, "reply_short", "the reply has no word on this item")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.sightings import parted, with_positions
+from pipeline.sightings import parted, with_position
 from pipeline.sorted_runs import IN_MEMORY, PART, SortedRuns, in_ranges
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipeline.sorted_runs import Entries, Numbers
+    from pipeline.sorted_runs import Entries, Numbers, Slice
 
 
 class Repeats:
@@ -29,18 +28,15 @@ class Repeats:
         self._runs = SortedRuns(2, folder, in_memory)
 
     def add(self, prints: Numbers, positions: NDArray[np.int64]) -> None:
-        """Take in the fingerprints of further rows; positions ascend, from call to call too."""
-        order = np.argsort(prints[0])
-        if (np.diff(prints[0, order]) == 0).any():
-            order = np.argsort(prints[0], kind="stable")
-        self._runs.add(with_positions(prints[:, order], positions[order]))
+        """Take in the fingerprints of further rows. Raises LedgerError."""
+        self._runs.add(prints[0], with_position(prints[1], positions))
 
     def found(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Yield the positions of rows whose fingerprint stood in an earlier row, and of the first such row.
 
         Ascending within what is yielded at once, which is not much more than PART.
         """
-        for slices in in_ranges(list(self._runs), self._runs.count):
+        for slices in in_ranges(self._runs.runs()):
             first = np.empty((2, 0), np.uint64)  # of each fingerprint in this range: not many more than PART
             for entries in _some_at_a_time(slices):
                 # Those known already stand in front, so the first of equal ones is the first of all.
@@ -54,10 +50,12 @@ class Repeats:
 
 def _repeated(entries: Entries) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Give the entries whose fingerprint stood in an earlier row, and the first of each; by index."""
+    numbers = np.sort(entries[0])
+    if not (numbers[1:] == numbers[:-1]).any():
+        nobody = np.empty(0, np.intp)
+        return nobody, nobody
     order = np.argsort(entries[0])
     twice = np.flatnonzero(np.diff(entries[0, order]) == 0)
-    if not len(twice):
-        return twice, twice
     order = order[np.union1d(twice, twice + 1)]
     rest, positions = parted(entries[1, order])
     order = order[np.lexsort((positions, rest, entries[0, order]))]
@@ -72,15 +70,16 @@ def _positions(entries: Entries, indices: NDArray[np.intp]) -> NDArray[np.int64]
     return parted(entries[1, indices])[1]
 
 
-def _some_at_a_time(slices: Sequence[Entries]) -> Iterator[Entries]:
-    """Put small slices together and cut large ones, in their order: what all rows share is a large one."""
+def _some_at_a_time(slices: Sequence[Slice]) -> Iterator[Entries]:
+    """Read small slices together, large ones in parts, in order: what all rows share is a large one."""
     waiting: list[Entries] = []
     count = 0
-    for entries in slices:
-        for start, stop in pairwise([*range(0, entries.shape[1], PART), entries.shape[1]]):
-            waiting.append(entries[:, start:stop])
+    for run, begin, end in slices:
+        for start in range(begin, end, PART):
+            stop = min(start + PART, end)
+            waiting.append(run.between(start, stop))
             count += stop - start
-            if count >= PART:
+            if count >= 2 * PART:  # more than all slices of an even range have together
                 yield np.concatenate(waiting, axis=1)
                 waiting, count = [], 0
     if waiting:

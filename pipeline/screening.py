@@ -153,25 +153,22 @@ class Screen:
         bad: pa.Int64Array,
         idle: pa.BooleanArray | None,
     ) -> list[Rejected]:
-        faults: dict[int, list[tuple[str, str]]] = {index: [] for index in bad.to_pylist()}
+        codes: dict[int, str] = {}
+        told: dict[int, str] = {}
         for column, verdict in zip(self._columns, judged, strict=True):
             for index, (code, words) in column.faults(chunk.rows, verdict):
-                faults[index].append((code, f"{', ' if not faults[index] else '; '}{words}"))
+                codes.setdefault(index, code)
+                told[index] = f"{told[index]}; {words}" if index in told else f", {words}"
         if idle is not None:
-            blank = ", ".join(column.blank for column in self._changes)
+            words = f"nothing to change: {', '.join(column.blank for column in self._changes)}"
             for index in pc.indices_nonzero(idle).to_pylist():
-                words = f"{'; ' if faults[index] else ': '}nothing to change: {blank}"
-                faults[index].append(("nothing_to_change", words))
+                codes.setdefault(index, "nothing_to_change")
+                told[index] = f"{told[index]}; {words}" if index in told else f": {words}"
         keys = self._columns[0].cells(chunk.rows).take(bad).to_pylist()
-        before, positions = row_names.rows_before, chunk.positions.take(bad).to_pylist()
+        rows = map(row_names, pc.add(chunk.positions.take(bad), row_names.rows_before).to_pylist())
         return [
-            Rejected(
-                index,
-                "" if is_activation_code(key) else key,
-                found[0][0],
-                f"{row_names(before + position)}{''.join([words for _, words in found])}",
-            )
-            for (index, found), key, position in zip(faults.items(), keys, positions, strict=True)
+            Rejected(index, "" if is_activation_code(key) else key, codes[index], row + told[index])
+            for index, key, row in zip(bad.to_pylist(), keys, rows, strict=True)
         ]
 
 

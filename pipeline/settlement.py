@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from msgspec.structs import astuple
 
 from pipeline.model import Completion, Exceptional, Fault, Final, Setback, Settlement, Status, Verdicts
@@ -28,6 +27,8 @@ def settlement_of(
     fault = outcome if isinstance(outcome, Fault) else None
     if decision.void:
         return Settlement(batch.id, void=True, request_id=request_id, fault=fault)
+    if _lost(batch, decision):
+        return Settlement(batch.id, lost=True, request_id=request_id, fault=fault)
     said = outcome.exceptions if isinstance(outcome, Verdicts) else {}
     spoken_of = {*decision.final, *decision.promised}.union(*(again.indices for again in decision.again))
     indices = sorted(spoken_of) if _plain(batch) else list(range(len(batch)))
@@ -42,7 +43,7 @@ def completion_of(
     said = {} if outcome is None or isinstance(outcome, Fault) else outcome
     plain = [index for index, final in decision.final.items() if final == _PLAIN] if _plain(batch) else []
     others = {*decision.final}.union(*(again.indices for again in decision.again)).difference(plain)
-    positions = batch.items.column("position").take(np.asarray(plain, np.int64)).to_pylist()
+    positions = batch.of_items("position", plain).to_pylist()
     rows, setbacks = _rows(batch, decision, sorted(others)), _setbacks(batch, decision, said)
     return Completion(batch.id, tuple(positions), rows, setbacks)
 
@@ -56,11 +57,18 @@ def _setbacks(batch: Batch, decision: Decision, said: Mapping[int, Verdict]) -> 
                 alike.setdefault(said[index], []).append(index)
     if not alike:
         return ()
-    places = batch.items.column("position")
     return tuple(
-        Setback(tuple(places.take(np.asarray(indices, np.int64)).to_pylist()), *astuple(verdict)[:3])
+        Setback(tuple(batch.of_items("position", indices).to_pylist()), *astuple(verdict)[:3])
         for verdict, indices in alike.items()
     )
+
+
+def _lost(batch: Batch, decision: Decision) -> bool:
+    """Tell whether the whole batch is in doubt at its first send, and is a stretch of the inventory."""
+    if not (_plain(batch) and [(a.in_doubt, len(a.indices)) for a in decision.again] == [(True, len(batch))]):
+        return False
+    first, last = batch.of_items("position", [0, len(batch) - 1]).to_pylist()
+    return bool(last - first + 1 == len(batch))
 
 
 def _plain(batch: Batch) -> bool:
@@ -72,9 +80,8 @@ def _rows(batch: Batch, decision: Decision, indices: Sequence[int]) -> tuple[Exc
     if not indices:
         return ()
     going_on = {index: again for again in decision.again for index in again.indices}
-    taken = batch.items.take(np.asarray(indices, np.int64))
-    positions, keys = taken.column("position").to_pylist(), taken.column("key").to_pylist()
-    bad = [i for i in indices if i in decision.final and not decision.final[i].status.good]
+    positions, keys = (batch.of_items(name, indices).to_pylist() for name in ("position", "key"))
+    bad = [i for i in indices if (final := decision.final.get(i)) and not final.status.good]
     cells = dict(zip(bad, batch.source_rows(bad), strict=True))
     rows = []
     for index, position, key in zip(indices, positions, keys, strict=True):

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipeline.sorted_runs import Entries, Numbers
+    from pipeline.sorted_runs import Numbers, Run
 
 MOST_POSITIONS = 1 << 32
-_SIEVE_WORDS = (125_000, 5_000_000)  # at first, at most: 1 MB, 40 MB
+_SIEVE_WORDS = (125_000, 4_000_000)  # at first, at most: 1 MB, 32 MB
 _ENTRIES_PER_WORD = 5  # beyond, the sieve grows
 _SIX_BITS, _HALF = np.uint64(63), np.uint64(32)
 _UPPER, _LOWER = np.uint64(0xFFFFFFFF00000000), np.uint64(0xFFFFFFFF)
@@ -58,21 +58,19 @@ class Sightings:
             return found
         suspects = suspects[np.argsort(prints[0, suspects])]
         asked = prints[:, suspects]
-        for run in self._runs:
-            for some, places in run.lower_bounds(asked[0]):
-                _look(run.entries, places, asked[:, some], suspects[some], found)
+        for run in self._runs.runs_to_look_into():
+            _look(run, asked, suspects, found)
         return found
 
     def add(self, prints: Numbers, positions: NDArray[np.int64], tags: Numbers) -> None:
-        """Take in fingerprints that were never seen, each once, ascending by their first row."""
-        entries = with_positions(prints, positions, tags)
-        self._runs.add(entries)
+        """Take in fingerprints that were never seen, each once. Raises LedgerError."""
+        self._runs.add(prints[0], with_position(prints[1], positions), tags)
         if not len(self._sieve):
             return
         if len(self) > len(self._sieve) * _ENTRIES_PER_WORD and len(self._sieve) < _SIEVE_WORDS[1]:
             self._make_sieve()
         else:
-            self._mark(entries)
+            self._mark(prints)
 
     def _places(self, prints: Numbers) -> tuple[NDArray[np.intp], Numbers]:
         """Give the word of the sieve that is a fingerprint's, and its four bits in it."""
@@ -91,39 +89,34 @@ class Sightings:
         self._sieve = np.empty(0, np.uint64)  # gone before there is another one
         size = 2 * len(self) // _ENTRIES_PER_WORD
         self._sieve = np.zeros(min(max(size, _SIEVE_WORDS[0]), _SIEVE_WORDS[1]), np.uint64)
-        for run in self._runs:
-            for start in range(0, run.entries.shape[1], PART):
-                self._mark(run.entries[:1, start : start + PART])
-                run.let_go()
+        for run in self._runs.runs():
+            for start in range(0, run.size, PART):
+                self._mark(run.between(start, min(start + PART, run.size))[:1])
 
 
-def with_positions(prints: Numbers, positions: NDArray[np.int64], *more: Numbers) -> Entries:
-    """Make entries: 64 bits of a fingerprint; 32 more of them and the position; whatever more there is."""
-    second = prints[1] & _UPPER
-    second |= positions.view(np.uint64)
-    return np.stack([prints[0], second, *more])
+def with_position(second: Numbers, positions: NDArray[np.int64]) -> Numbers:
+    """Put 32 more bits of a fingerprint and its position into one number."""
+    both: Numbers = second & _UPPER
+    both |= positions.view(np.uint64)
+    return both
 
 
 def parted(second: Numbers) -> tuple[Numbers, NDArray[np.int64]]:
-    """Take the second row of entries apart again: its bits of the fingerprint, the positions."""
+    """Take such numbers apart again: bits of the fingerprint, positions."""
     return second & _UPPER, (second & _LOWER).view(np.int64)
 
 
-def _look(
-    entries: Entries,
-    places: NDArray[np.intp],
-    asked: Numbers,
-    rows: NDArray[np.intp],
-    found: tuple[NDArray[np.int64], Numbers],
-) -> None:
-    """Write down what these entries know of fingerprints whose first rows would go at `places`."""
+def _look(run: Run, asked: Numbers, rows: NDArray[np.intp], found: tuple[NDArray[np.int64], Numbers]) -> None:
+    """Write down what a run knows of ascending fingerprints; `rows` are theirs in `found`."""
     positions, tags = found
-    left = np.flatnonzero(places < entries.shape[1])
-    while len(left := left[entries[0, places[left]] == asked[0, left]]):
-        rest, at = parted(entries[1, places[left]])
-        same = rest == asked[1, left] & _UPPER
+    places = run.lower_bounds(asked[0])
+    left = np.arange(len(rows))
+    while len(left := left[places[left] < run.size]):
+        first, second, tag = run.at(places[left])
+        equal = first == asked[0, left]
+        rest, at = parted(second)
+        same = equal & (rest == asked[1, left] & _UPPER)
         positions[rows[left[same]]] = at[same]
-        tags[rows[left[same]]] = entries[2, places[left[same]]]
-        left = left[~same]
+        tags[rows[left[same]]] = tag[same]
+        left = left[equal & ~same]
         places[left] += 1
-        left = left[places[left] < entries.shape[1]]

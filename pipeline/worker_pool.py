@@ -280,7 +280,7 @@ class WorkerPool:
         self._vendor.paced_by(timed, fault, pushed_back=decision.pushed_back, items=len(batch))
         settlement = settlement_of(batch, decision, outcome, timed.request_id)
         await asyncio.shield(self._ledger.settle(settlement))
-        plain = 0 if settlement.void else len(batch) - len(settlement.exceptional)
+        plain = 0 if settlement.leaves_all_open else len(batch) - len(settlement.exceptional)
         self._count(settlement.exceptional, plain)
         if decision.promised:
             now = asyncio.get_running_loop().time()

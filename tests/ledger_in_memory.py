@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
+from pipeline.check import outcomes_of
 from pipeline.model import OUTCOME_COLUMNS, Doubts, Exceptional, RunRecord, State, Status, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import pyarrow as pa
+
     from pipeline.chronicle import Event, Sample
     from pipeline.model import Attempt, FindingTally
-
-_TYPES = (pa.int64(), pa.string(), pa.string(), pa.string(), pa.string(), pa.int64(), pa.int64())
 
 RUN = RunRecord(
     run_id="nightly",
@@ -83,17 +82,11 @@ class LedgerInMemory:
     def doubts(self, most: int = 200) -> Doubts:
         return self.doubts_kept
 
-    def outcomes(self) -> Iterator[pa.RecordBatch]:
+    def outcomes(self, *, with_source: bool = False) -> Iterator[pa.RecordBatch]:
         rows = [row for row in self.rows if row.status]
         for start in range(0, len(rows), self.rows_a_batch):
-            cells = [
-                (row.position, row.key, row.status, row.code, row.reason, row.sends, row.batch)
-                for row in rows[start : start + self.rows_a_batch]
-            ]
-            columns = [
-                pa.array(column, kind) for column, kind in zip(zip(*cells, strict=True), _TYPES, strict=True)
-            ]
-            yield pa.RecordBatch.from_arrays(columns, names=list(OUTCOME_COLUMNS))
+            whole = outcomes_of(rows[start : start + self.rows_a_batch])
+            yield whole if with_source else whole.select(OUTCOME_COLUMNS)
 
     def exceptional(self, *statuses: Status) -> Iterator[Exceptional]:
         return (row for row in self.rows if row.status in statuses)

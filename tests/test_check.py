@@ -145,7 +145,9 @@ def test_what_is_never_sent_is_read_as_from_a_ledger_and_counted_on_the_way() ->
     findings = Findings()
     unsent = Unsent(record, counted([portion(2, rows=(rejected(1), duplicate(2)))], findings))
     assert unsent.run().header == ("a",)
-    assert [row.position for row in unsent.exceptional(Status.REJECTED)] == [1]
+    (rows,) = unsent.outcomes(with_source=True)
+    assert rows.column("position").to_pylist() == [1, 2]
+    assert rows.column("status").to_pylist() == ["rejected", "duplicate"]
     assert set(findings.problems) == {"iccid_format", "duplicate"}
 
 

@@ -331,6 +331,15 @@ def test_an_undecodable_quoted_row_keeps_its_cells_apart(tmp_path: Path) -> None
 # ---------------------------------------------------------------- encodings
 
 
+@given(rows=st.lists(st.sampled_from([b"1", b'"', b",", b"\n", b"\xe9", b"\xc3\xa9", b"\xc3"]), max_size=40))
+@example(rows=[b"1,\xe9,3\n", b'"\xe9,2,3\n', b"\xe9\n", b"1,\xc3\xa9,3\n"])
+def test_no_column_holds_what_is_no_text(rows: list[bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        chunks = list(source_of(Path(folder), HEADER + b"1,2,3\n" + b"".join(rows)).chunks())
+    for chunk in chunks:
+        chunk.rows.validate(full=True)
+
+
 @pytest.mark.parametrize("block_bytes", [5, 60, 4_000])
 def test_a_utf_16_file_as_excel_saves_it_gives_its_cells(tmp_path: Path, block_bytes: int) -> None:
     text = "iccid\tapn\r\n1\tgrün\r\n2\t国\r\n"

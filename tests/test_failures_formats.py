@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pipeline.model import Exceptional
+    import pyarrow as pa
+
 
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\x00\ufffe\uffff"), max_size=10)
 LONG = "89049032123451234558290000000001"
@@ -130,8 +131,8 @@ def test_all_reports_are_private_and_failures_csv_does_not_depend_on_the_format(
 class Failing(LedgerInMemory):
     """A ledger that cannot be read to its end."""
 
-    def exceptional(self, *statuses: Status) -> Iterator[Exceptional]:
-        yield from super().exceptional(*statuses)
+    def outcomes(self, *, with_source: bool = False) -> Iterator[pa.RecordBatch]:
+        yield from super().outcomes(with_source=with_source)
         raise LedgerError("the disk is gone")
 
 

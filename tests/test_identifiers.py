@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pipeline.identifiers import (
+    _SCIENTIFIC,
     by_width,
     damage,
     luhn,
@@ -221,6 +222,11 @@ def test_every_row_stands_in_exactly_one_width(cells: list[str], skip: int) -> N
 @pytest.mark.parametrize("cell", ["8.93571E+18", "8,93571E+18", "9e18", " 8.93571E+18 ", '="8.93571E+18"'])
 def test_scientific_notation_is_damage(cell: str) -> None:
     assert damage(cell, "luhn") == "spreadsheet damage: scientific notation, the digits are lost"
+
+
+@given(cell=st.from_regex(_SCIENTIFIC, fullmatch=True))
+def test_of_scientific_notation_nothing_is_peeled_off(cell: str) -> None:
+    assert normalise(cell) == cell
 
 
 @pytest.mark.parametrize("cell", [f"{ICCID}.0", f"{ICCID}.00", f"{ICCID},0"])

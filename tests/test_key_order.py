@@ -16,12 +16,13 @@ KEYS = st.one_of(
 
 
 @given(st.lists(st.lists(KEYS, max_size=40).flatmap(lambda keys: st.sampled_from([keys, sorted(keys)]))))
-def test_no_key_that_stood_in_an_earlier_chunk_is_called_new(chunks: list[list[str]]) -> None:
+def test_no_key_that_stood_before_is_called_new(chunks: list[list[str]]) -> None:
     order, seen = KeyOrder(), set[str]()
     for keys in chunks:
         new = order.new(pa.array(keys, pa.string()))
-        if new is not None:
-            assert seen.isdisjoint(np.array(keys, object)[new])
+        for key, is_new in zip(keys, new if new is not None else (), strict=False):
+            assert not is_new or key not in seen
+            seen.add(key)
         seen.update(keys)
 
 
@@ -49,3 +50,19 @@ def test_keys_without_order_are_given_up_for_good() -> None:
     assert order.new(pa.array([f"8935711{number:012d}" for number in rng.integers(0, 10**12, 5_000)])) is None
 
     assert order.new(pa.array([f"8935711{number:012d}" for number in range(5_000)])) is None
+
+
+def test_keys_are_called_new_where_two_lots_take_turns_within_a_chunk() -> None:
+    lots = [range(start, start + 30) for start in (10_000, 770_000, 10_030, 770_030, 10_060)]
+
+    new = KeyOrder().new(pa.array([f"8935711{number:012d}" for lot in lots for number in lot]))
+
+    assert new is not None
+    assert new.all()
+
+
+def test_a_key_that_comes_twice_in_a_chunk_is_new_once() -> None:
+    new = KeyOrder().new(pa.array([f"8935711{number:012d}" for number in (1, 2, 3, 3, 4, 2, 5)]))
+
+    assert new is not None
+    assert new.tolist() == [True, True, True, False, True, False, True]

@@ -15,7 +15,17 @@ from msgspec.structs import replace
 
 from pipeline.ledgers import outcomes
 from pipeline.ledgers.sqlite import SqliteLedger
-from pipeline.model import Batch, Completion, Exceptional, OpenRow, Settlement, State, Status
+from pipeline.model import (
+    Batch,
+    Completion,
+    Exceptional,
+    Fault,
+    FaultKind,
+    OpenRow,
+    Settlement,
+    State,
+    Status,
+)
 
 POSITIONS = range(1, 41)
 CELLS = st.sampled_from([(), ("a",), ('"', "")])
@@ -25,6 +35,7 @@ STEPS = st.sampled_from(
     ["claim"] * 4
     + ["settle"] * 4
     + ["complete"] * 3
+    + ["lose the answer"] * 2
     + ["void", "record", "take over", "open the file again", "try again", "ask again"]
 )
 MEMORY = Path("/dev/shm")  # noqa: S108 - only where it exists, to spare the disk thousands of syncs
@@ -103,7 +114,9 @@ async def claim(ledger: SqliteLedger, known: Known, data: st.DataObject) -> None
     free = known.free()
     if free:
         sends = data.draw(st.sampled_from(sorted(free)))
-        chosen = data.draw(st.sets(st.sampled_from(free[sends]), min_size=1, max_size=12))
+        some = st.sets(st.sampled_from(free[sends]), min_size=1, max_size=12)
+        stretch = st.sampled_from(range(len(free[sends]))).map(lambda at: free[sends][at : at + 12])
+        chosen = data.draw(st.one_of(some, stretch))
         batch = await ledger.claim(batch_of(sorted(chosen), sends=sends))
         known.claimed += 1
         assert batch.id == known.claimed
@@ -181,6 +194,23 @@ async def void(ledger: SqliteLedger, known: Known, data: st.DataObject) -> None:
         await ledger.settle(Settlement(number, void=True))
 
 
+async def lose_the_answer(ledger: SqliteLedger, known: Known, data: st.DataObject) -> None:
+    """Lose the answer for a batch without gaps, none of whose items was sent before."""
+    whole = [
+        number
+        for number, batch in sorted(known.under_way.items())
+        if places(batch) == list(range(places(batch)[0], places(batch)[-1] + 1))
+        and known.rows.keys().isdisjoint(places(batch))
+    ]
+    if whole:
+        number = data.draw(st.sampled_from(whole))
+        for p in places(known.under_way.pop(number)):
+            known.rows[p] = Exceptional(p, key_of(p), None, "", "", 1, number, in_doubt=True)
+            known.sends[p][number] = "lost"
+        fault = Fault(FaultKind.LOST, "timeout", "no answer")
+        await ledger.settle(Settlement(number, lost=True, fault=fault))
+
+
 async def record(ledger: SqliteLedger, known: Known, data: st.DataObject) -> None:
     untouched = [p for p in known.free().get(0, []) if p not in known.rows]
     candidates = untouched + [p for p, r in known.rows.items() if r.status]
@@ -219,9 +249,16 @@ async def live(folder: Path, data: st.DataObject) -> None:
     """Live through a history, and compare at its end and at every taking over."""
     known = Known()
     ledger = SqliteLedger.create(folder, RECORD, inline=True)
-    steps = {"claim": claim, "settle": settle, "void": void, "record": record, "complete": complete}
+    steps = {
+        "claim": claim,
+        "settle": settle,
+        "void": void,
+        "record": record,
+        "complete": complete,
+        "lose the answer": lose_the_answer,
+    }
     openings = {"try again": try_again, "ask again": ask_again}
-    for step in [*data.draw(st.lists(STEPS, max_size=40)), "compare", "take over"]:
+    for step in [*data.draw(st.lists(STEPS, min_size=20, max_size=40)), "compare", "take over"]:
         if step in steps:
             await steps[step](ledger, known, data)
         elif step in openings:

@@ -429,3 +429,16 @@ def test_the_fast_path_says_what_the_plain_path_says_of_entries_that_are_all_ali
 ) -> None:
     reply = Reply([answer] * count, echo)
     assert reconcile(KEYS, reply) == _one_by_one(KEYS, reply)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.sampled_from([PLAIN_SUCCESS, BAD_APN, exists(A).verdict]), min_size=4, max_size=4),
+    st.sampled_from([KEYS, KEYS[::-1], [A, B, C, STRANGER], [A, B, C, C], [A, B, C, None], KEYS[1:]]),
+    st.sampled_from([None, KEYS, KEYS[::-1], [A, B, C, STRANGER], KEYS[1:]]),
+)
+def test_the_fast_path_says_what_the_plain_path_says_of_entries_that_all_name_an_item(
+    verdicts: list[Verdict], names: list[str | None], echo: list[str] | None
+) -> None:
+    reply = Reply([Answer(verdict, name) for verdict, name in zip(verdicts, names, strict=False)], echo)
+    assert reconcile(KEYS, reply) == _one_by_one(KEYS, reply)

@@ -533,7 +533,7 @@ def tell(first: Batch, policy: Retry, vendor: Callable[[Batch], Verdicts | Fault
         settled: Settlement = settlement_of(batch, decision)
         named = {row.position: row.status for row in settled.exceptional}
         promised.update(row.position for row in settled.exceptional if row.ticket)
-        for position in [] if settled.void else positions(batch):
+        for position in [] if settled.void or settled.lost else positions(batch):
             status = named.get(position, Status.SUCCEEDED)
             if status is not None:
                 assert position not in ends, "no row ends twice"

@@ -14,7 +14,7 @@ from ledger_in_memory import LedgerInMemory, row
 
 from pipeline.files import LocalFile
 from pipeline.model import Status
-from pipeline.reports import write_failures, write_outcomes
+from pipeline.reports import write_failures, write_outcomes, write_rows
 from pipeline.reports.rows import FAILURE_COLUMNS, failure_rows
 from pipeline.settings import Input
 from pipeline.sources.csv_file import CsvSource
@@ -207,12 +207,39 @@ def test_failures_are_written_as_the_csv_module_writes_their_rows(
             for position, (*cells, code) in enumerate(rows, start=1)
         ),
         header=("first", 'sec,"ond', "third"),
+        rows_a_batch=at_a_time,
     )
     plain = io.StringIO(newline="")
     lines = csv.writer(plain, lineterminator="\r\n")
     lines.writerows([(*ledger.run().header, *FAILURE_COLUMNS), *failure_rows(ledger)])
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.reports.rows._ROWS_AT_A_TIME", at_a_time)
+    with tempfile.TemporaryDirectory() as folder:
         assert write_failures(ledger, Path(folder, "failures.csv")) == len(rows)
         written = Path(folder, "failures.csv").read_bytes()
     assert written == plain.getvalue().encode("utf-8", "backslashreplace")
+
+
+# ---------------------------------------------------------------- both
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.sampled_from(Status), CELL, CELL, CELL), max_size=7),
+    at_a_time=st.integers(1, 3),
+)
+def test_in_one_reading_both_files_are_what_each_is_alone(
+    rows: list[tuple[Status, str, str, str]], at_a_time: int
+) -> None:
+    ledger = LedgerInMemory(
+        *(
+            row(position, status, cells=tuple(cells), reason=reason)
+            for position, (status, *cells, reason) in enumerate(rows, start=1)
+        ),
+        rows_a_batch=at_a_time,
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_rows(ledger, folder / "outcomes", folder / "failures")
+        write_outcomes(ledger, folder / "outcomes alone")
+        write_failures(ledger, folder / "failures alone")
+        for file in ("outcomes", "failures"):
+            assert (folder / file).read_bytes() == (folder / f"{file} alone").read_bytes()

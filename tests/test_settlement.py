@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings, strategies as st
 from ledger_making import batch_of, key_of
 
 from pipeline.model import (
     STILL_OPEN,
     Again,
+    Batch,
     Completion,
     Decision,
     Exceptional,
@@ -37,6 +39,30 @@ def test_a_batch_of_plain_first_successes_needs_no_rows() -> None:
 def test_a_void_decision_undoes_the_claim_and_says_nothing_of_its_rows() -> None:
     decision = Decision(again=(again(0, 1),), void=True)
     assert settlement_of(batch_of([5, 6], id=3), decision) == Settlement(3, void=True)
+
+
+def test_a_batch_that_is_in_doubt_as_a_whole_at_its_first_send_needs_no_rows() -> None:
+    decision = Decision(again=(again(0, 1, 2, in_doubt=True),))
+    assert settlement_of(batch_of([5, 6, 7], id=3), decision) == Settlement(3, lost=True)
+
+
+@pytest.mark.parametrize(
+    ("batch", "decision"),
+    [
+        (batch_of([5, 6], id=3), Decision(again=(again(0, 1),))),
+        (batch_of([5, 6, 7], id=3), Decision(again=(again(0, 2, in_doubt=True),))),
+        (batch_of([5, 7], id=3), Decision(again=(again(0, 1, in_doubt=True),))),
+        (batch_of([5, 6], id=3, sends=1), Decision(again=(again(0, 1, in_doubt=True, sends=2),))),
+        (batch_of([5, 6], id=3, recorded=True), Decision(again=(again(0, 1, in_doubt=True),))),
+    ],
+    ids=["not in doubt", "not all of it", "with gaps", "sent before", "with rows of its own"],
+)
+def test_any_other_batch_has_a_row_for_each_item_that_goes_again(batch: Batch, decision: Decision) -> None:
+    settlement = settlement_of(batch, decision)
+    assert not settlement.lost
+    assert [row.position for row in settlement.exceptional if row.status is None] == batch.of_items(
+        "position", decision.again[0].indices
+    ).to_pylist()
 
 
 def test_a_refused_row_keeps_its_words_and_its_source_cells() -> None:

@@ -65,14 +65,27 @@ def test_runs_are_merged_and_every_one_is_still_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sorted_runs, "PART", 700)
-    monkeypatch.setattr(sorted_runs, "_LOOKS", 50)
+    monkeypatch.setattr(sorted_runs, "_PAGE", 40)
+    monkeypatch.setattr(sorted_runs, "_PAGES", 50)
     sightings = Sightings(tmp_path, in_memory=1_000)
-    prints, places = fill(sightings, 40, 500)
+    early, places = fill(sightings, 36, 500)
+    assert (sightings.find(early)[0] == places).all()
+    late, places = fill(sightings, 8, 500, seed=2)
     assert [len(level) for level in sightings._runs._levels] == [4, 1]
-    found, _ = sightings.find(prints)
-    assert (found == places).all()
-    others = random_prints(np.random.default_rng(2), 5_000)
-    assert (sightings.find(others)[0] == -1).all()
+    assert (sightings.find(early)[0] == np.arange(18_000)).all()
+    assert (sightings.find(late)[0] == places).all()
+    others = random_prints(np.random.default_rng(3), 5_000)
+    assert (sightings.find(others, np.zeros(5_000, np.bool_))[0] == -1).all()
+
+
+def test_runs_stay_as_they_are_until_somebody_looks_into_them(tmp_path: Path) -> None:
+    sightings = Sightings(tmp_path, in_memory=100)
+    prints, places = fill(sightings, 30, 100)
+    assert [len(level) for level in sightings._runs._levels] == [30]
+    sightings.find(prints, np.ones(3_000, np.bool_))
+    assert [len(level) for level in sightings._runs._levels] == [30]
+    assert (sightings.find(prints)[0] == places).all()
+    assert [len(level) for level in sightings._runs._levels] == [0, 1]
 
 
 def test_the_sieve_grows_and_lets_nothing_slip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

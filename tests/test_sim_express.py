@@ -24,7 +24,7 @@ from pipeline.targets.sim_express_reply import (
     _with_equal_results,
     envelope_of,
 )
-from pipeline.targets.sim_express_words import PIECE, Words, line_of
+from pipeline.targets.sim_express_words import PIECE, Words, forms_of, line_of
 from pipeline.wire import Response
 
 if TYPE_CHECKING:
@@ -455,7 +455,7 @@ REASONS = st.lists(st.one_of(PIECES, st.from_regex(r"\A[0-9]{1,40}\Z")), max_siz
 
 @given(REASONS)
 def test_which_digits_stand_in_a_reason_does_not_matter_for_what_it_means_and_where(reason: str) -> None:
-    assert _sense_of(reason) == _sense.__wrapped__(reason)
+    assert _sense_of(*forms_of([reason])) == _sense.__wrapped__(reason)
 
 
 def shown_plainly(text: str, words: Words) -> str:
@@ -469,8 +469,10 @@ def shown_plainly(text: str, words: Words) -> str:
 def test_words_are_shown_as_if_each_were_looked_at_alone(reasons: list[str], codes: list[str]) -> None:
     body = json.dumps({"profileItems": [{**ROWS[0], "ac": code} for code in codes]}).encode()
     words = Words(body, "our-code")
-    for text in (*reasons, *(f"{reason} {code}" for reason in reasons for code in codes), *reasons):
-        assert words(text) == shown_plainly(text, words)
+    texts = [*reasons, *(f"{reason} {code}" for reason in reasons for code in codes), *reasons]
+    for form in forms_of(texts):
+        alike = [text for text in texts if forms_of([text]) == [form]]
+        assert words.each(alike) == [shown_plainly(text, words) for text in alike]
 
 
 def test_a_long_reason_is_cut_and_made_printable() -> None:

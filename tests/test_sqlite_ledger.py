@@ -518,3 +518,28 @@ async def test_promises_kept_in_time_do_not_let_the_file_grow(tmp_path: Path) ->
 def _pages(connection: sqlite3.Connection) -> int:
     ((pages,),) = connection.execute("PRAGMA page_count")
     return int(pages)
+
+
+async def test_rows_whose_answer_was_lost_are_open_and_in_doubt_without_a_record(
+    ledger: SqliteLedger,
+) -> None:
+    lost = await ledger.claim(batch_of(range(1, 6)))
+    await ledger.settle(Settlement(lost.id, lost=True))
+    again = await ledger.claim(batch_of([2, 3], sends=1))
+    await ledger.settle(Settlement(again.id, (row(2, Status.CONFIRMED, sends=2), row(3, None, sends=2))))
+    assert (ledger.open_rows(), ledger.counts()[Status.SUCCEEDED]) == (4, 0)
+    left = ledger.take_over()
+    assert list(left.done) == [2]
+    assert {at: (found.sends, found.in_doubt) for at, found in left.open.items()} == {
+        1: (1, True),
+        3: (2, False),
+        4: (1, True),
+        5: (1, True),
+    }
+    assert ledger.open_rows() == 4
+
+
+async def test_a_batch_with_gaps_cannot_be_lost_without_rows(ledger: SqliteLedger) -> None:
+    batch = await ledger.claim(batch_of([1, 3]))
+    with pytest.raises(LedgerError, match="cannot be settled"):
+        await ledger.settle(Settlement(batch.id, lost=True))

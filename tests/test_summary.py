@@ -12,7 +12,7 @@ from ledger_in_memory import LedgerInMemory, row
 
 from pipeline.errors import LedgerError, SimliftError
 from pipeline.ledgers.sqlite import SqliteLedger
-from pipeline.model import Batch, Exceptional, Settlement, State, Status
+from pipeline.model import Batch, Settlement, State, Status
 from pipeline.reports import summary, write_all, write_outcomes, write_summary
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def test_writing_again_takes_the_place_of_the_earlier_reports(tmp_path: Path) ->
 
 
 class DamagedLedger(LedgerInMemory):
-    def exceptional(self, *statuses: Status) -> Iterator[Exceptional]:
-        yield from super().exceptional(*statuses)
+    def outcomes(self, *, with_source: bool = False) -> Iterator[pa.RecordBatch]:
+        yield from super().outcomes(with_source=with_source)
         raise LedgerError("ledger: damaged")
 
 

@@ -256,6 +256,11 @@ def test_a_lost_answer_is_asked_again_after_settling_and_then_exists_means_confi
     assert max(vendor.stored.values()) == 1
 
 
+def test_what_the_pool_counts_after_a_lost_answer_is_what_the_ledger_holds(tmp_path: Path) -> None:
+    ended = work(tmp_path, Vendor(once(LOST, store=True)), [10, 10])
+    assert {status: ended.pool.settled[status] for status in Status} == ended.counts
+
+
 def test_a_lost_answer_that_was_not_carried_out_succeeds_at_the_second_send(tmp_path: Path) -> None:
     ended = work(tmp_path, Vendor(once(LOST)), [10])
     assert set(ended.outcomes.values()) == {("succeeded", 2)}

@@ -9,10 +9,14 @@ from typing import Annotated
 import typer
 
 from pipeline.commands.console import (
+    IMPORT,
+    PREPARE,
     RUNS,
+    TRY,
     AsJson,
     InventoryFiles,
     JobFile,
+    RunId,
     Runs,
     app,
     print_json,
@@ -24,17 +28,22 @@ Log = Annotated[
     LogForm, typer.Option("--log", help="Show the log on standard error instead of the progress.")
 ]
 MetricsPort = Annotated[
-    int, typer.Option(min=0, max=65535, help="Serve Prometheus metrics at this port; 0: none.")
+    int,
+    typer.Option(min=0, max=65535, metavar="PORT", help="Serve Prometheus metrics at this port; 0: none."),
 ]
-MetricsHost = Annotated[str, typer.Option(help="Address at which metrics are served.")]
+MetricsHost = Annotated[str, typer.Option(metavar="ADDRESS", help="Address at which metrics are served.")]
 LOOPBACK = "127.0.0.1"
 
 
-@app.command(epilog="Example: simlift demo --items 20000 --seed 7")
+@app.command(rich_help_panel=TRY, epilog="Example: simlift demo --items 20000 --seed 7")
 def demo(
-    items: Annotated[int, typer.Option(min=1, help="Rows of the sample inventory.")] = 200_000,
-    seed: Annotated[int, typer.Option(help="Seed of the sample and of the vendor's faults.")] = 1,
-    target: Annotated[str, typer.Option(help="The vendor: sim-express or bulk-subscriber.")] = "sim-express",
+    items: Annotated[int, typer.Option(min=1, metavar="N", help="Rows of the sample inventory.")] = 200_000,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the sample and of the vendor's faults.")
+    ] = 1,
+    target: Annotated[
+        str, typer.Option(metavar="KIND", help="The vendor: sim-express or bulk-subscriber.")
+    ] = "sim-express",
     runs: Runs = RUNS,
 ) -> None:
     """Show the whole thing against the embedded simulator, and compare both sides' books."""
@@ -43,15 +52,18 @@ def demo(
     raise typer.Exit(run_demo(target=target, items=items, seed=seed, runs=runs))
 
 
-@app.command(epilog="Example: simlift check delivery.csv.gz --job config/sim-express.toml --within 6h")
+@app.command(
+    rich_help_panel=PREPARE,
+    epilog="Example: simlift check delivery.csv.gz --job config/sim-express.toml --within 6h",
+)
 def check(
     inventory: InventoryFiles,
     job: JobFile,
     as_json: AsJson = False,
     within: Annotated[
-        str, typer.Option(help="Time there is, such as 6h or 2h30m; 1 if it does not do.")
+        str, typer.Option(metavar="TIME", help="Time there is, such as 6h or 2h30m; 1 if it does not do.")
     ] = "",
-    out: Annotated[Path | None, typer.Option(help="Folder to write failures.csv to.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write failures.csv there.")] = None,
 ) -> None:
     """Validate an inventory without sending anything: what is wrong where, how many calls, how long."""
     from pipeline.contracts import CompletingTarget
@@ -85,14 +97,15 @@ def check(
 
 
 @app.command(
-    epilog="Example: simlift run delivery.csv.gz --job config/sim-express.toml --run-id 2026-11-22-factory-7"
+    rich_help_panel=IMPORT,
+    epilog="Example: simlift run delivery.csv.gz --job config/sim-express.toml --run-id 2026-11-22-factory-7",
 )
 def run(
     *,
     inventory: InventoryFiles,
     job: JobFile,
     run_id: Annotated[
-        str | None, typer.Option("--run-id", help="Name the run; repeating it is safe.")
+        str | None, typer.Option("--run-id", metavar="ID", help="Name the run; repeating it is safe.")
     ] = None,
     runs: Runs = RUNS,
     log: Log = LogForm.NONE,
@@ -110,9 +123,9 @@ def run(
     raise typer.Exit(carry_out(work, run_folder(runs, name), around))
 
 
-@app.command(epilog="Example: simlift resume 20261122-031500-9f2c")
+@app.command(rich_help_panel=IMPORT, epilog="Example: simlift resume 20261122-031500-9f2c")
 def resume(
-    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The run to go on with.")],
+    run_id: RunId,
     runs: Runs = RUNS,
     log: Log = LogForm.NONE,
     metrics_port: MetricsPort = 0,
@@ -127,11 +140,14 @@ def resume(
     raise typer.Exit(carry_out(go_on(folder), folder, around))
 
 
-@app.command(epilog="Example: simlift retry 20261122-031500-9f2c --code 000106")
+@app.command(rich_help_panel=IMPORT, epilog="Example: simlift retry 20261122-031500-9f2c --code 000106")
 def retry(
     *,
-    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The run whose rows to send again.")],
-    code: Annotated[list[str] | None, typer.Option(help="Rows refused with this code too.")] = None,
+    run_id: RunId,
+    code: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODE", help="Rows refused with this code too; may be repeated."),
+    ] = None,
     runs: Runs = RUNS,
     log: Log = LogForm.NONE,
     metrics_port: MetricsPort = 0,

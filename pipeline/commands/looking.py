@@ -6,14 +6,24 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.console import RUNS, AsJson, Runs, app, of_each, print_json, print_lines
+from pipeline.commands.console import (
+    LOOK,
+    PREPARE,
+    RUNS,
+    AsJson,
+    RunId,
+    RunIdOrAll,
+    Runs,
+    app,
+    of_each,
+    print_json,
+    print_lines,
+)
 
 
-@app.command(epilog="Example: simlift status --watch")
+@app.command(rich_help_panel=LOOK, epilog="Example: simlift status --watch")
 def status(
-    run_id: Annotated[
-        str | None, typer.Argument(metavar="[RUN_ID]", help="One run; without it, all.")
-    ] = None,
+    run_id: RunIdOrAll = None,
     runs: Runs = RUNS,
     as_json: AsJson = False,
     watch: Annotated[
@@ -49,10 +59,8 @@ def status(
             print_lines(reports.status_lines(summary, standing, under_way[summary.run_id]))
 
 
-@app.command(epilog="Example: simlift report 20261122-031500-9f2c")
-def report(
-    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The run to report on.")], runs: Runs = RUNS
-) -> None:
+@app.command(rich_help_panel=LOOK, epilog="Example: simlift report 20261122-031500-9f2c")
+def report(run_id: RunId, runs: Runs = RUNS) -> None:
     """Write the reports of a run again from its ledger."""
     from pipeline import reports
     from pipeline.attended import result_lines
@@ -66,7 +74,7 @@ def report(
         ledger.close()
 
 
-@app.command(epilog="Example: simlift trace 89357110010000345350")
+@app.command(rich_help_panel=LOOK, epilog="Example: simlift trace 89357110010000345350")
 def trace(
     key: Annotated[str, typer.Argument(metavar="KEY", help="An ICCID (or other key), whole.")],
     runs: Runs = RUNS,
@@ -87,7 +95,7 @@ def trace(
     raise typer.Exit(0 if entries else 1)
 
 
-@app.command(epilog="Example: simlift targets --json")
+@app.command(rich_help_panel=PREPARE, epilog="Example: simlift targets --json")
 def targets(as_json: AsJson = False) -> None:
     """List the targets and sources that are installed, each target with its settings and columns."""
     from pipeline.catalogue import read_catalogue

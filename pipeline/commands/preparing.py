@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.console import RUNS, AsJson, Runs, app, print_json, print_lines
+from pipeline.commands.console import PREPARE, RUNS, AsJson, Runs, app, print_json, print_lines
 
 
-@app.command(epilog="Example: simlift init nightly.toml")
+@app.command(rich_help_panel=PREPARE, epilog="Example: simlift init nightly.toml")
 def init(
     job: Annotated[Path, typer.Argument(metavar="JOB", help="Job file to write.")] = Path("job.toml"),
 ) -> None:
@@ -45,7 +45,7 @@ def init(
     print_lines(next_steps(job, answers))
 
 
-@app.command(epilog="Example: simlift doctor config/sim-express.toml")
+@app.command(rich_help_panel=PREPARE, epilog="Example: simlift doctor config/sim-express.toml")
 def doctor(
     job: Annotated[Path, typer.Argument(metavar="JOB", help="Job file (TOML).")],
     runs: Runs = RUNS,

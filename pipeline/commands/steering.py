@@ -7,18 +7,26 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.commands.console import RUNS, Runs, app, print_lines
+from pipeline.commands.console import RUNS, STEER, RunId, Runs, app, print_lines
 from pipeline.errors import UsageError
 
-RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run to steer.")]
-Because = Annotated[str, typer.Option("--because", help="Words for the event log and the report.")]
+Because = Annotated[
+    str, typer.Option("--because", metavar="WORDS", help="Why, for the event log and the report.")
+]
 
 
-@app.command(epilog="Example: simlift tune 20261122-031500-9f2c --requests-per-second 5 --concurrency 4")
+@app.command(
+    rich_help_panel=STEER,
+    epilog="Example: simlift tune 20261122-031500-9f2c --requests-per-second 5 --concurrency 4",
+)
 def tune(
     run_id: RunId,
-    requests_per_second: Annotated[float | None, typer.Option(help="Instead of that of [limits].")] = None,
-    concurrency: Annotated[int | None, typer.Option(help="Instead of that of [limits].")] = None,
+    requests_per_second: Annotated[
+        float | None, typer.Option(metavar="N", help="At most so many in any second, instead of the job's.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(metavar="N", help="At most so many at once, instead of the job's.")
+    ] = None,
     because: Because = "",
     runs: Runs = RUNS,
 ) -> None:
@@ -30,19 +38,22 @@ def tune(
     _ask(runs, run_id, "tune", because, changes)
 
 
-@app.command(epilog='Example: simlift hold 20261122-031500-9f2c --because "the vendor called"')
+@app.command(
+    rich_help_panel=STEER,
+    epilog='Example: simlift hold 20261122-031500-9f2c --because "the vendor called"',
+)
 def hold(run_id: RunId, because: Because = "", runs: Runs = RUNS) -> None:
     """Let nothing leave until `release`; what is in flight is answered and settled."""
     _ask(runs, run_id, "hold", because)
 
 
-@app.command(epilog="Example: simlift release 20261122-031500-9f2c")
+@app.command(rich_help_panel=STEER, epilog="Example: simlift release 20261122-031500-9f2c")
 def release(run_id: RunId, because: Because = "", runs: Runs = RUNS) -> None:
     """Let a held run go on."""
     _ask(runs, run_id, "release", because)
 
 
-@app.command(epilog="Example: simlift stop 20261122-031500-9f2c")
+@app.command(rich_help_panel=STEER, epilog="Example: simlift stop 20261122-031500-9f2c")
 def stop(run_id: RunId, because: Because = "", runs: Runs = RUNS) -> None:
     """Drain a run and end its process (exit code 3); `resume` goes on from there."""
     _ask(runs, run_id, "stop", because)

@@ -9,16 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.commands.console import app, print_lines
+from pipeline.commands.console import TRY, app, print_lines
 from pipeline.errors import UsageError
 
 
-@app.command(epilog="Example: simlift simulate sim-express --port 8080 --faults config/faults.toml")
+@app.command(
+    rich_help_panel=TRY,
+    epilog="Example: simlift simulate sim-express --port 8080 --faults config/faults.toml",
+)
 def simulate(
     vendor: Annotated[str, typer.Argument(metavar="VENDOR", help="sim-express or bulk-subscriber")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on the loopback; 0: a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port on the loopback; 0: a free one.")
+    ] = 0,
     faults: Annotated[
-        Path | None, typer.Option(help="What goes wrong (TOML), see config/faults.toml.")
+        Path | None, typer.Option(metavar="FILE", help="What goes wrong (TOML), see config/faults.toml.")
     ] = None,
 ) -> None:
     """Run a vendor's simulator on this machine until interrupted."""
@@ -29,22 +34,33 @@ def simulate(
     os.execv(sys.executable, command)  # noqa: S606 - our own interpreter, arguments are passed as a list
 
 
-@app.command(epilog="Example: simlift sample --items 100000 --bad 0.01 --out sample.csv.gz")
+@app.command(
+    rich_help_panel=TRY, epilog="Example: simlift sample --items 100000 --bad 0.01 --out sample.csv.gz"
+)
 def sample(
     *,
-    items: Annotated[int, typer.Option(min=1, help="Rows to write.")],
-    out: Annotated[Path, typer.Option(help="File to write; its name tells format and compression.")],
-    bad: Annotated[float, typer.Option(min=0, max=1, help="Share of rows with a defect.")] = 0.0,
-    odd: Annotated[float, typer.Option(min=0, max=1, help="Share of rows written oddly, but sound.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="The same seed writes the same rows.")] = 1,
+    items: Annotated[int, typer.Option(min=1, metavar="N", help="Rows to write.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="File to write; its name tells format and compression.")
+    ],
+    bad: Annotated[
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="Share of rows with a defect.")
+    ] = 0.0,
+    odd: Annotated[
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="Share of rows written oddly, but sound.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed writes the same rows.")] = 1,
     kind: Annotated[
         str,
         typer.Option(
-            "--format", help="Whatever the name: csv, jsonl, out, parquet … (a wrong one lists all)."
+            "--format",
+            metavar="FORMAT",
+            help="Whatever the name: csv, jsonl, out, parquet … (a wrong one lists all).",
         ),
     ] = "",
     manifest: Annotated[
-        Path | None, typer.Option(help="Say here what is wrong where; else in OUT.manifest.jsonl.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Say here what is wrong where; else in OUT.manifest.jsonl."),
     ] = None,
     wrong_quantity: Annotated[
         bool, typer.Option("--wrong-quantity", help="In the head of an OUT file.")

@@ -24,7 +24,7 @@ def doubts(most: int, connection: sqlite3.Connection) -> Doubts:
     """Give the first `most` of these batches one by one, and all of them in numbers."""
     found: dict[int, tuple[Doubt, BitMap]] = {}
     for batch, at, items, state, code, reason, *span in connection.execute(SQL["lost batches"], (most,)):
-        words = _DIED_WORDS if state == _DIED else (code, reason)
+        words = _DIED_WORDS if state == _DIED and not code else (code, reason)
         found[batch] = Doubt(batch, at, items, words[0], words[1], {}), positions_set(*span)
     for batch, at, items, code, reason, *span in connection.execute(SQL["batches with open items"]):
         if batch in found:
@@ -40,18 +40,16 @@ def doubts(most: int, connection: sqlite3.Connection) -> Doubts:
             strict=True,
         )
     )
-    ended, still_open = _ends(connection.execute(SQL["ends of doubts"]))
-    return Doubts(first, batches, items, ended, still_open)
+    counted = dict(connection.execute(SQL["ends of doubts"]).fetchall())
+    ((without_rows,),) = connection.execute(SQL["count lost without rows"])
+    return Doubts(first, batches, items, _ends(counted.items()), counted.get(None, 0) + without_rows)
 
 
 def _ended(doubt: Doubt, positions: BitMap, connection: sqlite3.Connection) -> Doubt:
-    ends = connection.execute(SQL["ends of positions"], (json.dumps(list(positions)),))
-    ended, still_open = _ends(ends)
-    return replace(doubt, ended=ended, open=still_open)
+    ended = _ends(connection.execute(SQL["ends of positions"], (json.dumps(list(positions)),)))
+    return replace(doubt, ended=ended, open=len(positions) - sum(ended.values()))
 
 
-def _ends(counted: Iterable[tuple[str | None, int]]) -> tuple[dict[Status, int], int]:
-    """Part the counts by status from that of rows which have none yet."""
-    by_status = dict(counted)
-    still_open = by_status.pop(None, 0)
-    return {Status(status): rows for status, rows in by_status.items() if status is not None}, still_open
+def _ends(counted: Iterable[tuple[str | None, int]]) -> dict[Status, int]:
+    """Give the counts by final status; what is still open has none, or no row at all."""
+    return {Status(status): rows for status, rows in counted if status is not None}

@@ -7,11 +7,12 @@ into the slot of its position, so that order, gaps and overriding cost one assig
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.ledgers.columns import SCHEMA, rows_between
 from pipeline.ledgers.packing import unpack_keys, unpack_positions
 from pipeline.ledgers.run_folder import SQL
 from pipeline.model import OUTCOME_COLUMNS, Status
@@ -23,10 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WINDOW_POSITIONS = 16_384
+WINDOW_ROWS = 4_000  # of their own, at most
 
-_TYPES = (pa.int64(), pa.string(), pa.string(), pa.string(), pa.string(), pa.int64(), pa.int64())
-_SCHEMA = pa.schema(list(zip(OUTCOME_COLUMNS, _TYPES, strict=True)))
-_ROW = pa.struct(_SCHEMA)
+_NOT_GOOD = [status for status in Status if not status.good]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ class _Stretches:
         return [taken for taken, _ in parts if len(taken.keys)]
 
 
-def outcomes(connection: sqlite3.Connection) -> Iterator[pa.RecordBatch]:
-    """Yield every row that has a final status, in inventory order, with OUTCOME_COLUMNS."""
+def outcomes(connection: sqlite3.Connection, *, with_source: bool = False) -> Iterator[pa.RecordBatch]:
+    """Yield every row that has a final status, in inventory order: OUTCOME_COLUMNS, SOURCE_COLUMNS."""
     stretches = _Stretches(connection)
     end = 0
     while True:
@@ -82,40 +82,40 @@ def outcomes(connection: sqlite3.Connection) -> Iterator[pa.RecordBatch]:
         if not starts:
             return
         start, end = min(starts), min(starts) + WINDOW_POSITIONS
-        rows = connection.execute(SQL["rows between"], (start, end)).fetchall()
+        for (row_after,) in connection.execute(SQL["row after"], (start, end, WINDOW_ROWS)):
+            end = row_after
+        rows = rows_between(connection, start, end, _NOT_GOOD if with_source else ())
         merged = _merge(start, stretches.before(end), rows)
         if merged.num_rows:
-            yield merged
+            yield merged if with_source else merged.select(OUTCOME_COLUMNS)
 
 
-def _merge(start: int, stretches: list[_Stretch], rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
+def _merge(start: int, stretches: list[_Stretch], rows: pa.RecordBatch) -> pa.RecordBatch:
     """Lay the plain successes and the rows of one window into one order."""
     nothing = np.empty(0, np.int64)
     plain = np.concatenate([nothing, *(stretch.positions for stretch in stretches)])
-    row_positions, row_keys, statuses, codes, reasons, sends, batches = pa.array(rows, _ROW).flatten()
-    final = np.asarray(statuses.is_valid())
+    items = len(plain)
+    final = np.asarray(rows.column("status").is_valid())
 
     slots = np.full(WINDOW_POSITIONS, -1, np.int64)
-    slots[plain - start] = np.arange(len(plain))
-    slots[np.asarray(row_positions) - start] = np.where(final, len(plain) + np.arange(len(rows)), -1)
+    slots[plain - start] = np.arange(items)
+    slots[np.asarray(rows.column("position")) - start] = np.where(final, items + np.arange(len(final)), -1)
     taken = np.flatnonzero(slots >= 0)
     order = slots[taken]
+    # As a rule batches lie end to end, and so do rows where none is a success.
+    ordered = len(order) == items + len(final) and bool((order == np.arange(len(order))).all())
 
-    def text(plain_values: list[pa.StringArray], row_values: pa.StringArray) -> pa.StringArray:
-        return pa.concat_arrays([*plain_values, row_values]).take(pa.array(order))
-
-    def number(plain_values: NDArray[np.int64], row_values: pa.Int64Array) -> pa.Int64Array:
-        return pa.array(np.concatenate([plain_values, np.asarray(row_values)])[order])
-
-    no_words = [pa.repeat(pa.scalar(""), len(plain))]
-    plain_batches = [np.full(len(stretch.keys), stretch.batch, np.int64) for stretch in stretches]
-    columns = [
-        pa.array(taken + start),
-        text([stretch.keys for stretch in stretches], row_keys),
-        text([pa.repeat(pa.scalar(Status.SUCCEEDED.value), len(plain))], statuses),
-        text(no_words, codes),
-        text(no_words, reasons),
-        number(np.ones(len(plain), np.int64), sends),
-        number(np.concatenate([nothing, *plain_batches]), batches),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
+    batches = [np.full(len(stretch.keys), stretch.batch, np.int64) for stretch in stretches]
+    plain_columns = {
+        "key": [stretch.keys for stretch in stretches],
+        "status": [pa.repeat(pa.scalar(Status.SUCCEEDED.value), items)],
+        "attempts": [pa.array(np.ones(items, np.int64))],
+        "batch": [pa.array(np.concatenate([nothing, *batches]))],
+        "cells": [pa.nulls(items, SCHEMA.field("cells").type)],
+    }
+    no_words = [pa.repeat(pa.scalar(""), items)]
+    columns = [pa.array(taken + start)]
+    for name in SCHEMA.names[1:]:
+        whole = pa.concat_arrays([*plain_columns.get(name, no_words), rows.column(name)])
+        columns.append(whole if ordered else whole.take(pa.array(order)))
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)

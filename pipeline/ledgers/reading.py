@@ -87,10 +87,10 @@ class LedgerReader:
             ((count,),) = connection.execute(SQL["count batches"])
             return int(count)
 
-    def outcomes(self) -> Iterator[pa.RecordBatch]:
-        """Yield every row that has a final status, in inventory order, with OUTCOME_COLUMNS."""
+    def outcomes(self, *, with_source: bool = False) -> Iterator[pa.RecordBatch]:
+        """Yield every row that has a final status, in inventory order: OUTCOME_COLUMNS, SOURCE_COLUMNS."""
         with self._reading() as connection:
-            yield from outcomes.outcomes(connection)
+            yield from outcomes.outcomes(connection, with_source=with_source)
 
     def exceptional(self, *statuses: Status) -> Iterator[Exceptional]:
         """Yield the rows of these statuses that have a record of their own, in inventory order."""

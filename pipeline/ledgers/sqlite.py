@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     )
     from pipeline.standing import Standing
 
-_SETTLED, _VOID = 1, 2
+_CLAIMED, _SETTLED, _VOID = 0, 1, 2
 
 
 class SqliteLedger(LedgerReader):
@@ -198,10 +198,11 @@ def _claim(batch: Batch, connection: sqlite3.Connection) -> int:
 
 
 def _settle(settlement: Settlement, connection: sqlite3.Connection) -> None:
-    values = rows.values_of(settlement.exceptional, settlement.batch)
-    state = _VOID if settlement.void else _SETTLED
+    values = rows.columns_of(settlement.exceptional, settlement.batch)
+    state = _VOID if settlement.void else _CLAIMED if settlement.lost else _SETTLED
     told = attempts.told(settlement.request_id, settlement.fault)
-    settled = connection.execute(SQL["settle"], (state, len(values), time.time(), settlement.batch, *told))
+    facts = (state, len(settlement.exceptional), time.time(), settlement.batch, *told)
+    settled = connection.execute(SQL["settle"], facts)
     if settled.rowcount != 1:
         raise LedgerError(f"batch {settlement.batch} is not claimed, so it cannot be settled; resume the run")
     rows.insert(connection, SQL["settle rows"], values)
@@ -222,13 +223,13 @@ def _complete(completion: Completion, connection: sqlite3.Connection) -> None:
             f"batch {completion.batch} has no open tickets for what is said to be complete; resume the run"
         )
     connection.execute(SQL["drop plain rows"], facts)
-    rows.insert(connection, SQL["settle rows"], rows.values_of(completion.exceptional, completion.batch))
+    rows.insert(connection, SQL["settle rows"], rows.columns_of(completion.exceptional, completion.batch))
     attempts.set_back(completion.batch, completion.setbacks, connection)
 
 
 def _record(never_sent: Sequence[Exceptional], connection: sqlite3.Connection) -> None:
     known = connection.total_changes
-    rows.insert(connection, SQL["record rows"], rows.values_of(never_sent))
+    rows.insert(connection, SQL["record rows"], rows.columns_of(never_sent))
     if connection.total_changes != known:  # a resumed run meets them all again
         trace.filter_rows(never_sent, connection)
 

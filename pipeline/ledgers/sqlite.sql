@@ -19,7 +19,9 @@ CREATE TABLE run (
 );
 CREATE TABLE batch (
     id INTEGER PRIMARY KEY,
-    state INTEGER NOT NULL,         -- 0 claimed, 1 settled, 2 void, 3 lost (its owner died)
+    -- 0 claimed, 1 settled, 2 void, 3 given over to rows. A claim with a settled_at is one whose answer was
+    -- lost: a position it covers that is absent from `row` is open and in doubt. It has no gaps.
+    state INTEGER NOT NULL,
     items INTEGER NOT NULL,
     plain INTEGER NOT NULL,         -- how many of them are plain successes
     sends INTEGER NOT NULL,         -- how often its items were sent before
@@ -166,7 +168,7 @@ VALUES (0, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: settle
 UPDATE batch SET state = ?1, plain = CASE ?1 WHEN 1 THEN items - ?2 ELSE 0 END, settled_at = ?3,
     request_id = ?5, fault = ?6, code = ?7, reason = ?8
-WHERE id = ?4 AND state = 0;
+WHERE id = ?4 AND state = 0 AND settled_at IS NULL AND (?1 <> 0 OR positions IS NULL);
 
 -- name: complete
 -- Of :positions, which all must hold an open ticket of the batch, the first :plain are plain successes.
@@ -220,7 +222,8 @@ UPDATE row SET status = NULL WHERE status = 'in_doubt' AND ticket IS NOT NULL;
 UPDATE run SET state = 'stopped', exit_code = NULL, stop_reason = ?;
 
 -- name: claimed batches
-SELECT id, sends, items, first, last, positions, keys FROM batch WHERE state = 0 ORDER BY id;
+SELECT id, sends, items, first, last, positions, keys, settled_at IS NOT NULL AS lost
+FROM batch WHERE state = 0 ORDER BY id;
 
 -- name: lose claims
 UPDATE batch SET state = 3 WHERE state = 0;
@@ -244,7 +247,9 @@ SELECT status, count(*) FROM row WHERE status IS NOT NULL GROUP BY status;
 
 -- name: count open
 SELECT (SELECT count(*) FROM row WHERE status IS NULL)
-     + (SELECT coalesce(sum(items), 0) FROM batch WHERE state = 0);
+     + (SELECT coalesce(sum(items), 0) FROM batch WHERE state = 0)
+     - (SELECT count(*) FROM batch CROSS JOIN row ON position BETWEEN first AND last
+        WHERE state = 0 AND settled_at IS NOT NULL);
 
 -- name: count open tickets
 SELECT count(*) FROM row WHERE status IS NULL AND ticket IS NOT NULL;
@@ -253,9 +258,11 @@ SELECT count(*) FROM row WHERE status IS NULL AND ticket IS NOT NULL;
 SELECT coalesce(max(id), 0) FROM batch;
 
 -- name: tally
--- `reason` is that of the row that min() found: SQLite's rule for bare columns.
-SELECT status, code, count(*), min(position), reason FROM row
-WHERE status IS NOT NULL GROUP BY status, code ORDER BY 3 DESC, status, code;
+-- The reason is that of the first row, looked up: all of them would be sorted along otherwise.
+SELECT status, code, rows, first, (SELECT reason FROM row WHERE position = first)
+FROM (SELECT status, code, count(*) AS rows, min(position) AS first FROM row
+      WHERE status IS NOT NULL GROUP BY status, code)
+ORDER BY 3 DESC, status, code;
 
 -- name: rows of statuses
 SELECT position, key, status, code, reason, sends, batch, in_doubt, cells, raw, ticket, call FROM row
@@ -320,6 +327,11 @@ FROM json_each(?) LEFT JOIN row ON position = value GROUP BY 1;
 -- name: ends of doubts
 SELECT status, count(*) FROM row WHERE in_doubt OR status = 'in_doubt' GROUP BY status;
 
+-- name: count lost without rows
+SELECT (SELECT coalesce(sum(items), 0) FROM batch WHERE state = 0 AND settled_at IS NOT NULL)
+     - (SELECT count(*) FROM batch CROSS JOIN row ON position BETWEEN first AND last
+        WHERE state = 0 AND settled_at IS NOT NULL);
+
 -- name: plain batches
 SELECT id, items, first, last, positions, keys FROM batch WHERE plain > 0 ORDER BY first;
 
@@ -327,8 +339,15 @@ SELECT id, items, first, last, positions, keys FROM batch WHERE plain > 0 ORDER 
 SELECT min(position) FROM row WHERE position >= ?;
 
 -- name: rows between
-SELECT position, key, status, code, reason, sends, batch FROM row
-WHERE position >= ? AND position < ? ORDER BY position;
+-- One row of JSON arrays, which agree in their order; with the cells of rows of some statuses.
+SELECT json_group_array(position), json_group_array(key), json_group_array(status), json_group_array(code),
+       json_group_array(reason), json_group_array(sends), json_group_array(batch),
+       '[' || coalesce(group_concat(iif(cells IS NULL OR status NOT IN ({statuses}), '[]', cells)), '') || ']',
+       json_group_array(coalesce(raw, ''))
+FROM row WHERE position >= ? AND position < ?;
+
+-- name: row after
+SELECT position FROM row WHERE position >= ? AND position < ? ORDER BY position LIMIT 1 OFFSET ?;
 
 -- name: note
 INSERT INTO event (at, kind, words, by, data, taken_at) VALUES (?, ?, ?, ?, ?, ?);

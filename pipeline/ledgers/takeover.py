@@ -6,7 +6,7 @@ and rows that have a record already, are looked at one by one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyroaring import BitMap
 
@@ -19,16 +19,19 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-    from pipeline.ledgers.rows import Values
 
 _NOTHING = (None, None, None, None)  # cells, raw, ticket, call
 _WHY_OPEN = "sent, and the process ended before the answer was written down"
+_WHY_IN_DOUBT = "sent, and the answer was lost"
 
 
 def take_over(connection: sqlite3.Connection) -> ResumePoint:
     """Lose every claim and give the resume point; runs within the caller's transaction."""
-    done = _done(connection)
-    insert(connection, SQL["lost rows"], list(_lost(connection, done)))
+    waiting = BitMap(position for position, *_ in connection.execute(SQL["open rows"]))
+    done = _done(connection, waiting)
+    lost = {values[0]: values for values in _lost(connection, done, waiting)}  # the last claim's word holds
+    if lost:
+        insert(connection, SQL["lost rows"], list(zip(*lost.values(), strict=True)))
     connection.execute(SQL["lose claims"])
     calls: dict[str, str] = {}  # one string a call, not one a ticket
     left = {
@@ -38,7 +41,7 @@ def take_over(connection: sqlite3.Connection) -> ResumePoint:
     return ResumePoint(done, left)
 
 
-def _done(connection: sqlite3.Connection) -> BitMap:
+def _done(connection: sqlite3.Connection, waiting: BitMap) -> BitMap:
     """Collect the positions that need no further send."""
     done = BitMap()
     for first, last, positions in connection.execute(SQL["plain positions"]):
@@ -46,19 +49,23 @@ def _done(connection: sqlite3.Connection) -> BitMap:
             done.add_range(first, last + 1)
         else:
             done |= positions_set(first, last, positions)
-    done -= BitMap(position for position, *_ in connection.execute(SQL["open rows"]))
+    done -= waiting
     done |= BitMap(position for (position,) in connection.execute(SQL["final positions"]))
     return done
 
 
-def _lost(connection: sqlite3.Connection, done: BitMap) -> Iterator[Values]:
-    """Yield an open, in-doubt row for each item that a dead process had claimed."""
-    for batch, sends, items, first, last, positions, keys in connection.execute(SQL["claimed batches"]):
+def _lost(connection: sqlite3.Connection, done: BitMap, waiting: BitMap) -> Iterator[tuple[Any, ...]]:
+    """Yield an open, in-doubt row for each item that a dead process had claimed, or had no answer for."""
+    known = done | waiting
+    for batch, sends, items, first, last, positions, keys, lost in connection.execute(SQL["claimed batches"]):
+        spoken_of, why = (known, _WHY_IN_DOUBT) if lost else (done, _WHY_OPEN)
+        if positions_set(first, last, positions) <= spoken_of:
+            continue
         pairs = zip(
             unpack_positions(first, last, positions).tolist(),
             unpack_keys(keys, items).to_pylist(),
             strict=True,
         )
         for position, key in pairs:
-            if position not in done:
-                yield (position, key, None, "", _WHY_OPEN, sends + 1, batch, 1, *_NOTHING)
+            if position not in spoken_of:
+                yield (position, key, None, "", why, sends + 1, batch, 1, *_NOTHING)

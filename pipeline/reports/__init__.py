@@ -14,7 +14,7 @@ from pipeline.reports.failures import (
     write_failures_xlsx,
 )
 from pipeline.reports.html import write_html
-from pipeline.reports.rows import write_failures, write_outcomes
+from pipeline.reports.rows import write_failures, write_outcomes, write_rows
 from pipeline.reports.status import progress_data, status_data, status_lines
 from pipeline.reports.summary import Summary, summary, write_summary
 from pipeline.reports.trace import Traced, trace_text, traced
@@ -40,6 +40,7 @@ __all__ = [
     "write_failures_xlsx",
     "write_html",
     "write_outcomes",
+    "write_rows",
     "write_summary",
 ]
 
@@ -49,8 +50,7 @@ def write_all(ledger: Ledger, folder: Path) -> Summary:
 
     summary.json comes last: where it is new, the others are. Raises SimliftError when one can't be written.
     """
-    write_outcomes(ledger, folder / "outcomes.csv")
-    write_failures(ledger, folder / "failures.csv")
+    write_rows(ledger, folder / "outcomes.csv", folder / "failures.csv")
     write_failures_as_they_came(ledger, folder)
     whole = summary(ledger)
     write_html(ledger, folder / "report.html", whole)

@@ -5,8 +5,8 @@ failures.csv (rows.py) is written for every run; these hold the same rows and th
 
 from __future__ import annotations
 
-import json
 import tempfile
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING
 
 from pipeline.reports.private_file import private_file
@@ -38,12 +38,12 @@ def write_failures_as_they_came(ledger: Ledger, folder: Path) -> None:
 
 def write_failures_jsonl(ledger: Ledger, path: Path) -> int:
     """Write each row that is not good as an object on a line of its own; give back how many there are."""
-    names = [f"{json.dumps(name, ensure_ascii=False)}: " for name in (*ledger.run().header, *FAILURE_COLUMNS)]
+    # json.dumps without its setting up, which would cost more than all the rest.
+    names = [f"{encode_basestring(name)}: " for name in (*ledger.run().header, *FAILURE_COLUMNS)]
     lines = 0
     with private_file(path) as file:
         for row in failure_rows(ledger):
-            cells = (json.dumps(cell, ensure_ascii=False) for cell in row)
-            file.write("{" + ", ".join(map(str.__add__, names, cells)) + "}\n")
+            file.write("{" + ", ".join(map(str.__add__, names, map(encode_basestring, row))) + "}\n")
             lines += 1
     return lines
 

@@ -125,7 +125,10 @@ def parse(
             invalid_row_handler=note,
         ),
         pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(kept, pa.string()), strings_can_be_null=False, include_columns=kept
+            check_utf8=False,  # it is UTF-8
+            column_types=dict.fromkeys(kept, pa.string()),
+            strings_can_be_null=False,
+            include_columns=kept,
         ),
     )
     batches = table.combine_chunks().to_batches()

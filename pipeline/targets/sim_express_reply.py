@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
 from pipeline.model import PLAIN_SUCCESS, Answer, Fault, FaultKind, Ruling, Verdict
-from pipeline.targets.sim_express_words import MOST_READ, Words, form_of
+from pipeline.targets.sim_express_words import MOST_READ, Words, forms_of
 
 _SERVER_ERROR = re.compile(
     r"\b(?:server|system|internal)\b.{0,20}?\b(?:error|exception)|\btimed?[ -]?out\b", re.IGNORECASE
@@ -35,6 +36,8 @@ _EXISTS = re.compile(
 #: A result list up to the end of its first entry, where that is flat and has no brace in its words.
 _RESULTS = re.compile(rb'"(result(?:list|items))"\s*:\s*\[(\{[^{}]*\}|)', re.IGNORECASE)
 _WORTHWHILE = 10
+_GOOD = frozenset(("succeed", "succeeded", "success"))
+_BAD = frozenset(("failed", "fail", "failure"))
 _NAMED = re.compile(r"\biccid\W{0,3}\[([^\]]{0,200})|\biccid\W{0,3}(\d{18,22}\w?)", re.IGNORECASE)
 
 
@@ -124,28 +127,55 @@ def _iccid_of(item: Any) -> str:
 
 
 def answers_of(entries: list[Any], words: Words) -> list[Answer]:
-    """Read the entries; equal neighbours share one Answer."""
-    before, answer = entries[0], _answer(entries[0], words)
-    if entries.count(before) == len(entries):
-        return [answer] * len(entries)
-    answers: list[Answer] = []
-    for entry in entries:
-        if entry != before:
-            before, answer = entry, _answer(entry, words)
-        answers.append(answer)
+    """Read the entries; equal ones share one Answer, those that differ in digits alone are read as one."""
+    if entries.count(entries[0]) == len(entries):
+        return list(_read(_texts_of(entries[:1]), words).values()) * len(entries)
+    texts = _texts_of(entries)
+    answers = _read(list(dict.fromkeys(texts)), words)
+    return [answers[text] for text in texts]
+
+
+#: What an entry says, as text: its result, its reason, its ICCID.
+_Texts = tuple[str, str, str]
+
+
+def _texts_of(entries: list[Any]) -> list[_Texts]:
+    """Give the texts of entries; "" for what an entry lacks."""
+    objects: list[dict[str, Any]] = [entry if isinstance(entry, dict) else {} for entry in entries]
+    spelt = list(map(_spelt, map(tuple, objects)))
+    columns = (
+        [entry.get(keys[place]) for entry, keys in zip(objects, spelt, strict=True)] for place in range(3)
+    )
+    return list(zip(*map(_as_text, columns), strict=True))
+
+
+def _as_text(column: list[Any]) -> list[str]:
+    return column if set(map(type, column)) == {str} else [str(value or "") for value in column]
+
+
+def _read(texts: list[_Texts], words: Words) -> dict[_Texts, Answer]:
+    kinds: defaultdict[tuple[str, str], list[_Texts]] = defaultdict(list)
+    for text, form in zip(texts, forms_of([reason for _, reason, _ in texts]), strict=True):
+        kinds[text[0], form].append(text)
+    answers: dict[_Texts, Answer] = {}
+    for (result, form), alike in kinds.items():
+        sense = _sense_of(form)
+        verdicts = _verdicts(result.strip(), [reason for _, reason, _ in alike], sense, words)
+        answers.update(zip(alike, map(Answer, verdicts, _names(alike, sense)), strict=True))
     return answers
 
 
-def _answer(entry: Any, words: Words) -> Answer:
-    spelt = _spelt(tuple(entry)) if isinstance(entry, dict) else ()
-    result, reason, iccid = [str(entry.get(key) or "") for key in spelt] or ("", "", "")
-    sense = _sense_of(reason)
-    named = {reason[place].strip() for place in sense.names}
+def _names(texts: list[_Texts], sense: _Sense) -> list[str | None]:
+    """Give what each of these entries names, in a reason of the same form or as an ICCID of its own."""
+    named = [[reason[place].strip() for _, reason, _ in texts] for place in sense.names]
     # The page gives an entry no ICCID of its own; should it have one, that names an item like other words.
-    if any(map(str.isdigit, iccid)):
-        named.add(iccid.strip())
+    own = [iccid.strip() if iccid and any(map(str.isdigit, iccid)) else "" for _, _, iccid in texts]
+    if any(own) or not named:
+        named.append(own)
+    if len(named) == 1:
+        return [name or None for name in named[0]]
     # Two names are no name: joined they are no item's, which the reconciler takes for a contradiction.
-    return Answer(_verdict(result.strip(), reason, sense, words), " ".join(sorted(named)) or None)
+    return [" ".join(sorted({*names} - {""})) for names in zip(*named, strict=True)]
 
 
 @lru_cache(16)
@@ -155,16 +185,15 @@ def _spelt(keys: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(spelt.get(name, name) for name in ("result", "reason", "iccid"))
 
 
-def _verdict(result: str, reason: str, sense: _Sense, words: Words) -> Verdict:
-    """Read one entry. A result that is not the documented word, or a form of it, is not guessed at."""
-    match result.lower():
-        case "succeed" | "succeeded" | "success":
-            return PLAIN_SUCCESS
-        case "failed" | "fail" | "failure":
-            return Verdict(sense.ruling, sense.code, words(reason) or "the vendor gave no reason")
-        case _:
-            said = f"the result says {words(result)!r}" if result else "the entry has no result"
-            return Verdict(Ruling.OPEN, "unknown_result", f"{said}; {words(reason)}".rstrip("; "))
+def _verdicts(result: str, reasons: list[str], sense: _Sense, words: Words) -> list[Verdict]:
+    """Read entries of one result and one form. A result is not guessed at: it is a known word, or no word."""
+    if result.lower() in _GOOD:
+        return [PLAIN_SUCCESS] * len(reasons)
+    shown = words.each(reasons)
+    if result.lower() in _BAD:
+        return [Verdict(sense.ruling, sense.code, reason or "the vendor gave no reason") for reason in shown]
+    said = f"the result says {words(result)!r}" if result else "the entry has no result"
+    return [Verdict(Ruling.OPEN, "unknown_result", f"{said}; {reason}".rstrip("; ")) for reason in shown]
 
 
 class _Sense(NamedTuple):
@@ -175,8 +204,8 @@ class _Sense(NamedTuple):
     names: tuple[slice, ...]
 
 
-def _sense_of(reason: str) -> _Sense:
-    form = form_of(reason)
+def _sense_of(form: str) -> _Sense:
+    """Read a reason by its form; a long one is not kept."""
     return _sense(form) if len(form) <= MOST_READ else _sense.__wrapped__(form)
 
 

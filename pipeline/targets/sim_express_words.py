@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import re
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MOST_READ = 2_000  # characters of a text
 PIECE = re.compile(r"[\w.+~-]{4,}")
 _ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 
 
-def form_of(text: str) -> str:
+def forms_of(texts: Sequence[str]) -> list[str]:
     """Make all digits zeros: which they are says nothing, and most rows differ in them alone."""
-    return text.encode("utf-8", "surrogatepass").translate(_ZEROS).decode("utf-8", "surrogatepass")
+    whole = "".join(texts).encode("utf-8", "surrogatepass").translate(_ZEROS).decode("utf-8", "surrogatepass")
+    return [whole[start:end] for start, end in pairwise(accumulate(map(len, texts), initial=0))]
 
 
 class _Look(NamedTuple):
@@ -48,7 +53,7 @@ def line_of(text: str) -> str:
     return " ".join(text.split())
 
 
-class _Codes(Struct):
+class _Codes(Struct, gc=False):
     ac: str
     cc: str
 
@@ -70,18 +75,17 @@ class Words:
     def __init__(self, body: bytes, *credentials: str) -> None:
         self._body = body
         self._credentials = credentials
-        self._harmless: set[str] = set()
-
-    @cached_property
-    def _secrets(self) -> frozenset[str]:
-        items = msgspec.json.decode(self._body, type=_Request).profile_items
-        codes = {code for item in items for code in (item.ac, item.cc)}
-        parts = (part for code in codes for part in code.split("$"))
-        return frozenset(map(str.casefold, (*self._credentials, *codes, *parts)))
 
     @cached_property
     def _secret_text(self) -> str:
-        return "\n".join(self._secrets)
+        """The secrets, one a line; the parts between their $ too, as no piece has a $ in it."""
+        items = msgspec.json.decode(self._body, type=_Request).profile_items
+        codes = (code for item in items for code in (item.ac, item.cc))
+        return "\n".join((*self._credentials, *codes)).replace("$", "\n").casefold()
+
+    @cached_property
+    def _secrets(self) -> frozenset[str]:
+        return frozenset(self._secret_text.split("\n"))
 
     def _is_secret(self, piece: str) -> bool:
         folded = piece.casefold().strip("._+~-")
@@ -90,13 +94,20 @@ class Words:
 
     def __call__(self, text: str) -> str:
         """Give the text as one bounded, printable line without the request's secrets."""
-        text = text[:MOST_READ]
-        look = _look(form_of(text))
-        line = text if look.is_line else line_of(text)
-        secret = {piece for place in look.numbers if self._is_secret(piece := line[place])}
-        if not look.words <= self._harmless:
-            secret |= {word for word in look.words if self._is_secret(word)}
-            self._harmless |= look.words - secret
+        return self.each([text])[0]
+
+    def each(self, texts: Sequence[str]) -> list[str]:
+        """Give texts of one form (forms_of) as they may be shown; but for digits they are judged once."""
+        lines = [text[:MOST_READ] for text in texts]
+        look = _look(*forms_of(lines[:1]))
+        if not look.is_line:
+            lines = list(map(line_of, lines))
+        numbers = {line[place] for place in look.numbers for line in lines}
+        digits = set(filter(str.isdigit, numbers))  # nothing to fold, and no part of a code
+        secret = set(filter(self._is_secret, look.words | numbers - digits))
+        if digits:
+            secret |= digits & self._secrets
         if secret:
-            line = PIECE.sub(lambda piece: "…" if piece[0] in secret else piece[0], line)
-        return line if len(line) <= self._MOST_CHARS else line[: self._MOST_CHARS - 1] + "…"
+            lines = [PIECE.sub(lambda piece: "…" if piece[0] in secret else piece[0], line) for line in lines]
+        most = self._MOST_CHARS
+        return [line if len(line) <= most else line[: most - 1] + "…" for line in lines]

@@ -49,7 +49,7 @@ def measure(
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         began = time.perf_counter()
         try:
-            process = subprocess.Popen(command, env=dict(environment), stdout=output, stderr=errors)
+            process = subprocess.Popen(command, env=_as_installed(environment), stdout=output, stderr=errors)
         except OSError as error:
             raise CommandError(f"{command[0]}: {error.strerror}") from None
         watch = _Watch(process)
@@ -74,6 +74,11 @@ def measure(
             peak_mb=max(usage.ru_maxrss * 1024, watch.peak_bytes) / 1e6,
             output=output.read(),
         )
+
+
+def _as_installed(environment: Mapping[str, str]) -> dict[str, str]:
+    """Let Python keep what it compiles, as an installed program's modules are compiled: all of them alike."""
+    return {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 class _Watch(threading.Thread):

@@ -53,7 +53,7 @@ class MortalLedger:
         plain = set() if settlement.void else set(life.record.claims.get(settlement.batch, ()))
         ended = dict.fromkeys(plain, Ended("succeeded", "", ""))
         ended |= {row.position: Ended(str(row.status), row.code, "") for row in rows}
-        left_open = {row.position for row in rows if row.status is None}
+        left_open = plain if settlement.lost else {row.position for row in rows if row.status is None}
         self._hold_against_books({at: end for at, end in ended.items() if at not in left_open}, kept)
         life.journal.ended_badly(life.record, [row.position for row in rows if _is_bad(row)])
         life.journal.settled(life.record, settlement.batch, left_open, kept, void=settlement.void)
