@@ -21,10 +21,10 @@ from urllib.parse import urlsplit
 
 from pipeline.errors import NoReply, UsageError
 from pipeline.http_client import open_http
-from pipeline.importer import notify_secret_of, open_target
 from pipeline.pace import Pace
 from pipeline.settings import Limits
 from pipeline.wire import Request, utc_seconds
+from pipeline.work import notify_secret_of, open_target
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping

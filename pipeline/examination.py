@@ -11,11 +11,11 @@ from rich.console import Console
 
 from pipeline.check import Findings, Unsent, counted
 from pipeline.errors import UsageError
-from pipeline.importer import produce
 from pipeline.model import RunRecord, State
 from pipeline.progress import Reading
 from pipeline.reports.failures import write_failures_as_they_came
 from pipeline.reports.rows import write_failures
+from pipeline.work import produce
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -1,6 +1,6 @@
 """One import, from top to bottom: job and inventory in, a settled ledger out.
 
-The composition root: only here do stages meet implementations, found by name through entry points.
+The composition root: here the stages are joined.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import random
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
 
 from pipeline.chronicle import Event, EventKind
-from pipeline.errors import InventoryError, LedgerError
+from pipeline.errors import LedgerError
 from pipeline.feed import Feed
 from pipeline.guards import Guards
 from pipeline.http_client import open_http
@@ -24,103 +24,25 @@ from pipeline.logs import secrets_in
 from pipeline.model import ExitCode, FindingTally, RunRecord, State, Status
 from pipeline.observed_http import ObservedHttp
 from pipeline.pace import Pace
-from pipeline.plugins import installed
-from pipeline.producer import Producer
-from pipeline.row_names import RowNames
-from pipeline.settings import Endpoint, Job, Limits, read_table, secret_at
+from pipeline.settings import Job, Limits
 from pipeline.standing import Snapshot
+from pipeline.work import batch_items_of
 from pipeline.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from pydantic import SecretStr
 
-    from pipeline.contracts import Connect, Http, Ledger, Target
+    from pipeline.contracts import Connect, Http, Ledger
     from pipeline.guards import Trip
-    from pipeline.inventory import Inventory
-    from pipeline.model import Portion, ResumePoint
+    from pipeline.model import Portion
     from pipeline.observed_http import RequestObserver
+    from pipeline.work import Work
 
 GRACE_S = 30.0  # how long requests in flight are waited for after the first signal, at most
 
 log = structlog.get_logger(__name__)
-
-
-def open_target(job: Job, *, resolve_secrets: bool = True) -> tuple[Target, Endpoint]:
-    """Make the job's target and its settings.
-
-    Raises UsageError for a wrong [target] table or a missing secret.
-    """
-    kind = installed("targets", job.target_kind)
-    settings: Endpoint = read_table(
-        kind.settings, job.target, where=job.where, table="target", resolve_secrets=resolve_secrets
-    )
-    target: Target = kind(settings)
-    return target, settings
-
-
-def notify_secret_of(job: Job) -> SecretStr | None:
-    """Fetch the secret that webhooks are signed with; None without one. Raises UsageError."""
-    reference = job.notify.secret
-    return secret_at(reference, where=f"{job.where}: notify.secret") if reference else None
-
-
-def produce(
-    inventory: Inventory,
-    job: Job,
-    target: Target,
-    resume: ResumePoint | None = None,
-    *,
-    spill: Path | None = None,
-) -> Iterator[Portion]:
-    """Start producing. Reads the first stretch at once: a hopeless file fails before anything is sent.
-
-    What does not fit into memory goes to nameless files in `spill` (None: the system's folder for such).
-
-    Raises InventoryError, also for an inventory without a single row.
-    """
-    producer = Producer(
-        inventory.sources,
-        target,
-        job.input,
-        batch_items=batch_items_of(job, target),
-        batch_bytes=job.limits.batch_bytes,
-        resume=resume,
-        row_names=RowNames(inventory.names),
-        spill=spill,
-    )
-    portions = producer.portions()
-    first = next(portions)
-    if not first.rows_read:
-        raise InventoryError(f"{', '.join(inventory.names)}: has a header but no rows; nothing to import")
-    return _begun(first, portions)
-
-
-def _begun(first: Portion, rest: Iterator[Portion]) -> Iterator[Portion]:
-    yield first
-    yield from rest
-
-
-def batch_items_of(job: Job, target: Target) -> int:
-    """Give the bound per batch: the job's, never above the target's own."""
-    return min(job.limits.batch_items or target.most_batch_items, target.most_batch_items)
-
-
-# ---------------------------------------------------------------- the import itself
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What an unfinished run still needs: its portions, and where they go."""
-
-    portions: Iterator[Portion]
-    target: Target
-    settings: Endpoint
-    job: Job
-    bytes_total: int
-    notify_secret: SecretStr | None = None
 
 
 class Import:

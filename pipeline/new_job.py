@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import UsageError
-from pipeline.importer import open_target
 from pipeline.settings import job_from
+from pipeline.work import open_target
 
 if TYPE_CHECKING:
     from pipeline.catalogue import InstalledTarget

@@ -86,18 +86,19 @@ def start(names: Sequence[str], job: Job, runs: Path, run_id: str) -> Import:
     Raises UsageError: before anything is written when job or inventory are wrong, and when the run of this
     id has another inventory or target.
     """
-    from pipeline import importer  # noqa: PLC0415 - who only looks at runs need not wait for it
+    from pipeline.importer import Import  # noqa: PLC0415 - who only looks at runs need not wait for it
+    from pipeline.work import Work, notify_secret_of, open_target, produce  # noqa: PLC0415 - likewise
 
     folder = run_folder(runs, run_id)
-    target, settings = importer.open_target(job)
-    notify_secret = importer.notify_secret_of(job)
+    target, settings = open_target(job)
+    notify_secret = notify_secret_of(job)
     if has_ledger(folder):
         return go_on(folder, names=names, job=job)
     with in_files(names, job.input, folder, lambda: has_ledger(folder)) as files:
         came = open_inventory(files, job.input, target.rules)
         _require_whole(came, job.input)
         inventory = kept(files, job.input, folder, came)
-        portions = importer.produce(inventory, job, target, spill=folder)
+        portions = produce(inventory, job, target, spill=folder)
         record = RunRecord(
             run_id=run_id,
             state=State.RUNNING,
@@ -111,8 +112,8 @@ def start(names: Sequence[str], job: Job, runs: Path, run_id: str) -> Import:
             corrects=_corrected_run(came, runs, job.target_kind),
         )
         ledger = installed("ledgers", "sqlite").create(folder, record)
-    work = importer.Work(portions, target, settings, job, inventory.bytes_total, notify_secret)
-    return importer.Import(ledger, work)
+    work = Work(portions, target, settings, job, inventory.bytes_total, notify_secret)
+    return Import(ledger, work)
 
 
 def _corrected_run(inventory: Inventory, runs: Path, target: str) -> str:
@@ -146,17 +147,17 @@ def go_on(folder: Path, *, names: Sequence[str] | None = None, job: Job | None =
     Raises UsageError when the inventory is no longer the same or cannot be read, or another process owns
     the run.
     """
-    from pipeline import importer  # noqa: PLC0415 - who only looks at runs need not wait for it
+    from pipeline.importer import Import  # noqa: PLC0415 - who only looks at runs need not wait for it
 
     with _closed_on_error(open_ledger(folder)) as ledger:
         to_ask = names is None and any(tally.code == STILL_OPEN for tally in ledger.tally())
         if ledger.run().state is State.FINISHED and names is None and not to_ask:
-            return importer.Import(ledger)
+            return Import(ledger)
         inventory, job = _as_before(ledger.run(), names, job)
         if to_ask:
             ledger.ask_again()
         if ledger.run().state is State.FINISHED:
-            return importer.Import(ledger)
+            return Import(ledger)
         return _take_up(ledger, inventory, job, folder)
 
 
@@ -165,12 +166,12 @@ def try_again(folder: Path, codes: Collection[str] = ()) -> Import:
 
     Raises UsageError as go_on does.
     """
-    from pipeline import importer  # noqa: PLC0415 - who only looks at runs need not wait for it
+    from pipeline.importer import Import  # noqa: PLC0415 - who only looks at runs need not wait for it
 
     with _closed_on_error(open_ledger(folder)) as ledger:
         inventory, job = _as_before(ledger.run(), None, None)
         if not ledger.reopen(codes) and ledger.run().state is State.FINISHED:
-            return importer.Import(ledger)
+            return Import(ledger)
         return _take_up(ledger, inventory, job, folder)
 
 
@@ -219,15 +220,16 @@ def _as_before(record: RunRecord, names: Sequence[str] | None, job: Job | None) 
 
 
 def _take_up(ledger: Ledger, inventory: Inventory, job: Job, folder: Path) -> Import:
-    from pipeline import importer  # noqa: PLC0415 - who only looks at runs need not wait for it
+    from pipeline.importer import Import  # noqa: PLC0415 - who only looks at runs need not wait for it
+    from pipeline.work import Work, notify_secret_of, open_target, produce  # noqa: PLC0415 - likewise
 
-    target, settings = importer.open_target(job)
-    notify_secret = importer.notify_secret_of(job)
+    target, settings = open_target(job)
+    notify_secret = notify_secret_of(job)
     resume = ledger.take_over()
     ledger.update_run(state=State.RUNNING, stop_reason="", exit_code=None, **_spent(ledger))
-    portions = importer.produce(inventory, job, target, resume, spill=folder)
-    work = importer.Work(portions, target, settings, job, inventory.bytes_total, notify_secret)
-    return importer.Import(ledger, work)
+    portions = produce(inventory, job, target, resume, spill=folder)
+    work = Work(portions, target, settings, job, inventory.bytes_total, notify_secret)
+    return Import(ledger, work)
 
 
 def _spent(ledger: Ledger) -> dict[str, float]:

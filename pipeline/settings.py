@@ -6,24 +6,15 @@ is wrong with it and, for a misspelt key, the nearest one known. Secrets are ref
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
-import os
 import tomllib
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
-    SecretStr,
-    TypeAdapter,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -31,70 +22,33 @@ from pydantic import (
 
 from pipeline.errors import UsageError
 from pipeline.hours import Hours, read_hours, require_apart, require_zone
+from pipeline.secret_references import Reference, Secret
+from pipeline.tables import Table, nearest, read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = [
+    "CheckDigits",
+    "Completion",
+    "Endpoint",
+    "Guards",
+    "Input",
+    "Job",
+    "Limits",
+    "Notify",
+    "Reference",
+    "Retry",
+    "Secret",
+    "Table",
+    "Window",
+    "job_from",
+    "load_job",
+    "nearest",
+    "read_table",
+]
 
 CheckDigits = Literal["reject", "warn", "off"]
-WITHOUT_SECRETS = "without secrets"
-_NO_REFERENCE = 'must be a reference, "env:NAME" or "file:PATH", never the secret itself'
-_Model = TypeVar("_Model", bound=BaseModel)
-
-
-class Table(BaseModel):
-    """A table of the job file: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-def _resolve(reference: Any, info: ValidationInfo) -> SecretStr:
-    """Fetch a secret from where the job file says it lies; the value never appears in an error."""
-    if isinstance(reference, SecretStr):
-        return reference
-    how, _, where = reference.partition(":") if isinstance(reference, str) else ("", "", "")
-    if how in ("env", "file") and where and info.context == WITHOUT_SECRETS:
-        return SecretStr("")
-    if how == "env" and where:
-        value = os.environ.get(where, "").strip()
-        if not value:
-            raise ValueError(f"the environment variable {where} is not set")
-        return SecretStr(value)
-    if how == "file" and where:
-        try:
-            value = Path(where).expanduser().read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"the secret file {where} cannot be read: {_short(error)}") from None
-        if not value:
-            raise ValueError(f"the secret file {where} is empty")
-        return SecretStr(value)
-    raise ValueError(_NO_REFERENCE)
-
-
-def _short(error: Exception) -> str:
-    return error.strerror or type(error).__name__ if isinstance(error, OSError) else "not UTF-8 text"
-
-
-Secret = Annotated[SecretStr, BeforeValidator(_resolve)]
-
-
-def _is_reference(reference: str) -> str:
-    how, _, where = reference.partition(":")
-    if how not in ("env", "file") or not where:
-        raise ValueError(_NO_REFERENCE)
-    return reference
-
-
-#: A secret that stays a reference until it is wanted: what is kept of a job holds no secret.
-Reference = Annotated[str, AfterValidator(_is_reference)]
-
-
-def secret_at(reference: str, *, where: str) -> SecretStr:
-    """Fetch a secret. Raises UsageError that begins with `where`; the value never appears in it."""
-    try:
-        return TypeAdapter(Secret).validate_python(reference)
-    except ValidationError as errors:
-        message = errors.errors(include_url=False, include_input=False)[0]["msg"]
-        raise UsageError(f"{where}: {message.removeprefix('Value error, ')}") from None
 
 
 class Endpoint(Table):
@@ -268,13 +222,16 @@ class Guards(Table):
         return self
 
 
+Occasion = Literal["start", "hold", "guard", "end"]
+
+
 class Notify(Table):
     """[notify]: who is told of a run's start, hold, guard and end."""
 
     webhook: str = ""
     secret: Reference | None = None
     command: list[str] = Field(default_factory=list)
-    on: list[Literal["start", "hold", "guard", "end"]] = ["start", "hold", "guard", "end"]
+    on: list[Occasion] = Field(default_factory=lambda: list(get_args(Occasion)))
     timeout_s: float = Field(default=10, gt=0, le=300)
 
     @model_validator(mode="after")
@@ -346,46 +303,3 @@ def job_from(data: dict[str, Any], *, where: str) -> Job:
     job = read_table(Job, data, where=where)
     job._where = where  # noqa: SLF001 - pydantic's private attributes are set from outside by design
     return job
-
-
-def read_table(
-    model: type[_Model], data: dict[str, Any], *, where: str, table: str = "", resolve_secrets: bool = True
-) -> _Model:
-    """Validate one table. Raises UsageError naming the first wrong key and what to do about it.
-
-    Without `resolve_secrets` references are checked for their form only (`check` needs no secret).
-    """
-    try:
-        return model.model_validate(data, context=None if resolve_secrets else WITHOUT_SECRETS)
-    except ValidationError as errors:
-        raise UsageError(f"{where}: {_first_error(model, errors, table)}") from None
-
-
-def _first_error(model: type[BaseModel], errors: ValidationError, table: str) -> str:
-    """Name the first wrong key and what to do; input values are left out, they may be secrets."""
-    found = errors.errors(include_url=False, include_input=False)
-    # A misspelt key that is required shows twice, as missing and as unknown: the latter names it.
-    error = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
-    path = [str(part) for part in error["loc"]]
-    key = ".".join([table, *path] if table else path)
-    if error["type"] == "extra_forbidden":
-        known = _known_keys(model, path[:-1])
-        return f"{key}: unknown key; {nearest(path[-1], known)}"
-    if error["type"] == "missing":
-        return f"{key}: is missing; add it"
-    return f"{key}: {error['msg'].removeprefix('Value error, ')}"
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Suggest the known name that comes nearest, or list them all."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-
-
-def _known_keys(model: type[BaseModel], path: list[str]) -> list[str]:
-    for part in path:
-        inner = model.model_fields[part].annotation if part in model.model_fields else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        model = inner
-    return list(model.model_fields)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.errors import InventoryError, UsageError
-from pipeline.importer import batch_items_of, open_target
 from pipeline.inventory import open_inventory
 from pipeline.model import State, Status
 from pipeline.plugins import installed
 from pipeline.runs import existing_run, go_on, has_ledger, new_run_id, run_folder, run_ids, start
 from pipeline.settings import Input, Job, job_from
+from pipeline.work import batch_items_of, open_target
 
 if TYPE_CHECKING:
     from pathlib import Path

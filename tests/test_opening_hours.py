@@ -19,7 +19,7 @@ from ledger_making import RECORD, batch_of
 
 from pipeline.chronicle import Event, EventKind
 from pipeline.errors import LedgerError
-from pipeline.importer import Import, Work
+from pipeline.importer import Import
 from pipeline.ledgers.sqlite import SqliteLedger
 from pipeline.logs import silence
 from pipeline.model import PLAIN_SUCCESS, Answer, Batch, Portion, Reply, RunRecord, State, Status
@@ -27,6 +27,7 @@ from pipeline.opening_hours import LOOK_EVERY_S, OpeningHours
 from pipeline.settings import Endpoint, job_from
 from pipeline.window import schedule_of
 from pipeline.wire import Request, Response
+from pipeline.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

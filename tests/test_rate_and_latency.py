@@ -20,13 +20,14 @@ import pytest
 from ledger_making import RECORD
 from virtual_clock import now, run
 
-from pipeline.importer import Import, Work, open_target, produce
+from pipeline.importer import Import
 from pipeline.inventory import open_inventory
 from pipeline.ledgers.sqlite import SqliteLedger
 from pipeline.model import State
 from pipeline.settings import job_from
 from pipeline.slots import Slots
 from pipeline.wire import Request, Response
+from pipeline.work import Work, open_target, produce
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

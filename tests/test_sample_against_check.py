@@ -14,12 +14,12 @@ from hypothesis import given, settings, strategies as st
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.importer import open_target, produce
 from pipeline.inventory import open_inventory
 from pipeline.samples import write_fleet, write_sample
 from pipeline.samples.defects import DEFECTS, ODDITIES
 from pipeline.samples.formats import FORMATS
 from pipeline.settings import job_from
+from pipeline.work import open_target, produce
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a person at a terminal is used to: near misses, one line for a mistake, completion, NO_COLOR, widths."""
+"""What a person at a terminal is used to: near misses, one line a mistake, completion, NO_COLOR."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ def simlift(*words: str, folder: Path | None = None, **environment: str) -> subp
         ("run a --jobb b", "run: no such option: --jobb; did you mean --job? see simlift run --help"),
         (
             "run a --job b --log yaml",
-            "run: invalid value for '--log': 'yaml' is not one of 'none', 'console', 'json'; "
-            "see simlift run --help",
+            (
+                "run: invalid value for '--log': 'yaml' is not one of 'none', 'console', 'json'; "
+                "see simlift run --help"
+            ),
         ),
         ("report a b", "report: got unexpected extra argument(s) (b); see simlift report --help"),
         ("tune a", "tune: nothing to change; give --requests-per-second or --concurrency"),
@@ -198,6 +200,7 @@ def test_completion_is_installed_for_the_shell_one_is_in(tmp_path: Path) -> None
 
 
 def test_looking_at_the_help_imports_nothing_heavy() -> None:
-    code = "import sys, pipeline.cli; print([m for m in ('numpy', 'pyarrow', 'pydantic', 'aiohttp', 'rich') if m in sys.modules])"
+    heavy = ("numpy", "pyarrow", "pydantic", "aiohttp", "rich")
+    code = f"import sys, pipeline.cli; print([name for name in {heavy} if name in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout == "[]\n"

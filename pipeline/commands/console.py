@@ -76,8 +76,7 @@ def simlift(
 ) -> None:
     """Show the help where no command is named, as wrong usage: a script must not take it for a success."""
     if context.invoked_subcommand is None:
-        if text := context.get_help():  # with boxes it prints itself
-            print_lines([text])
+        print_lines([context.get_help()])  # with boxes it prints itself and gives nothing
         raise typer.Exit(2)
 
 

@@ -68,12 +68,12 @@ def check(
     """Validate an inventory without sending anything: what is wrong where, how many calls, how long."""
     from pipeline.contracts import CompletingTarget
     from pipeline.examination import examine
-    from pipeline.importer import open_target
     from pipeline.inventory import open_inventory
     from pipeline.plan import Plan, seconds_of
     from pipeline.settings import load_job
     from pipeline.spooling import in_files
     from pipeline.window import schedule_of
+    from pipeline.work import open_target
 
     within_s = seconds_of(within) if within else None
     loaded = load_job(job)

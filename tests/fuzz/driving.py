@@ -26,10 +26,10 @@ from promises import (
 
 from pipeline.errors import SimliftError
 from pipeline.examination import examine
-from pipeline.importer import open_target, produce
 from pipeline.inventory import open_inventory
 from pipeline.screening import needed_names
 from pipeline.settings import Input, job_from
+from pipeline.work import open_target, produce
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,12 +22,13 @@ from worlds import WORLDS
 
 from pipeline.errors import LedgerError
 from pipeline.files import LocalFile
-from pipeline.importer import Import, Work, produce
+from pipeline.importer import Import
 from pipeline.inventory import Inventory
 from pipeline.ledgers.sqlite import SqliteLedger
 from pipeline.model import STILL_OPEN, RunRecord, State, Status
 from pipeline.settings import Guards, Job as JobFile
 from pipeline.sources.csv_file import CsvSource
+from pipeline.work import Work, produce
 
 if TYPE_CHECKING:
     from plan import Ending, Plan
