@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from rich.console import Console
 
 from pipeline import reports
 from pipeline.chronicle import Event, EventKind
+from pipeline.errors import SimliftError
 from pipeline.log_form import LogForm
 from pipeline.logs import Redactor, log_to
 from pipeline.metrics import Metrics, served
@@ -25,14 +26,18 @@ from pipeline.notices import Herald
 from pipeline.opening_hours import OpeningHours
 from pipeline.progress import LINE_EVERY_S, watch
 from pipeline.sampling import sample
+from pipeline.secret_references import secrets_fetched
 from pipeline.settings import Notify
 from pipeline.standing import Gauge
 from pipeline.steering import follow, person, take_course
-from pipeline.tracing import is_asked_for as tracing_is_asked_for, traced_to_otlp
+from pipeline.tracing import provider_from_environment, secrets_in_environment, spans_of
 from pipeline.window import schedule_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+
+    from opentelemetry.sdk.trace import TracerProvider
+    from prometheus_client import CollectorRegistry
 
     from pipeline.contracts import Ledger
     from pipeline.importer import Import
@@ -55,24 +60,31 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What is around a run besides its folder: the log on standard error, metrics (port 0: none)."""
+    """What is around a run besides its folder: the log on standard error, metrics and traces, if wanted."""
 
     log: LogForm = LogForm.NONE
-    metrics_port: int = 0
-    metrics_host: str = "127.0.0.1"
+    metrics: CollectorRegistry | None = None
+    traces: TracerProvider | None = None
 
 
 PLAIN = Surroundings()
 
 
+@contextmanager
+def surroundings(log: LogForm, metrics_port: int, metrics_host: str) -> Iterator[Surroundings]:
+    """Prepare what is around a run, before there is one (port 0: no metrics). Raises UsageError."""
+    with ExitStack() as stack:
+        metrics = stack.enter_context(served(metrics_port, metrics_host)) if metrics_port else None
+        yield Surroundings(log, metrics, provider_from_environment())
+
+
 def carry_out(work: Import, folder: Path, around: Surroundings = PLAIN) -> int:
     """Run an import to its end, write its reports, print its result; give the exit code."""
     try:
-        record = attend(work, folder, around)
-        summary = reports.write_all(work.ledger, folder)
+        record, summary = attend(work, folder, around)
     finally:
         work.ledger.close()
-    because = Redactor(work.secrets).text(record.stop_reason)
+    because = _redactor().text(record.stop_reason)
     found = [
         f"  finding    {tally.rows:>12,} x {tally.code}, see report.html or simlift check"
         for tally in work.findings.values()
@@ -102,18 +114,42 @@ def result_lines(summary: reports.Summary, folder: Path, stop_reason: str = "") 
     return lines
 
 
-def attend(work: Import, folder: Path, around: Surroundings = PLAIN) -> RunRecord:
-    """Run an import to its end. The first SIGINT or SIGTERM drains it, a second one ends it at once."""
-    run_id = work.ledger.run().run_id
-    with (
-        log_to(folder / "log.jsonl", Redactor(work.secrets), run_id=run_id, also=around.log),
-        asyncio.Runner(loop_factory=new_event_loop) as runner,
-    ):
-        return runner.run(_attended(work, around))
+def attend(work: Import, folder: Path, around: Surroundings = PLAIN) -> tuple[RunRecord, reports.Summary]:
+    """Run an import to its end, write its reports, tell who is to be told.
+
+    The first SIGINT or SIGTERM drains the run, a second one ends it at once.
+    """
+    run = work.ledger.run()
+    metrics = Metrics(run, around.metrics) if around.metrics else None
+    with ExitStack() as stack:
+        stack.enter_context(log_to(folder / "log.jsonl", _redactor(), run_id=run.run_id, also=around.log))
+        spans = stack.enter_context(spans_of(around.traces, run.run_id)) if around.traces else None
+        work.observers += [observer for observer in (metrics, spans) if observer is not None]
+        runner = stack.enter_context(asyncio.Runner(loop_factory=new_event_loop))
+        herald = _herald(work)
+        try:
+            record = runner.run(_attended(work, herald, around.log, metrics))
+            summary = reports.write_all(work.ledger, folder)
+        except SimliftError:
+            raise
+        except Exception:
+            log.exception("the run broke off")
+            raise
+        if work.job is not None:
+            runner.run(_logged("notices", herald.end(result_lines(summary, folder)[0])))
+        return record, summary
 
 
-async def _attended(work: Import, around: Surroundings) -> RunRecord:
-    _hear_signals(work)
+def _redactor() -> Redactor:
+    return Redactor([*secrets_fetched(), *secrets_in_environment()])
+
+
+async def _attended(work: Import, herald: Herald, form: LogForm, metrics: Metrics | None) -> RunRecord:
+    with _signals_heard(work):
+        return await _run(work, herald, form, metrics)
+
+
+async def _run(work: Import, herald: Herald, form: LogForm, metrics: Metrics | None) -> RunRecord:
     if work.job is None:
         return await work.run()
     await _note(work, EventKind.STARTED, f"process {os.getpid()} on {socket.gethostname()}, by {person()}")
@@ -121,27 +157,34 @@ async def _attended(work: Import, around: Surroundings) -> RunRecord:
     hours = OpeningHours(work, schedule_of(work.job))
     hours.look()
     gauge = Gauge(hours.reach)
-    herald = _herald(work)
+    redactor = _redactor()
 
     def take() -> Standing:
-        return gauge.read(work.snapshot(), time.time())
+        snapshot = work.snapshot()
+        if snapshot.holding:  # it may quote the vendor, and is shown
+            snapshot = replace(snapshot, holding=redactor.text(snapshot.holding))
+        standing = gauge.read(snapshot, time.time())
+        if metrics is not None:
+            metrics.standing = standing
+        return standing
 
     async with _beside(
-        progress=_shown(take, around),
+        progress=_shown(take, form),
         standing=_tell(take, work.ledger),
         steering=follow(work),
         notices=herald.watch(),
         samples=sample(work),
         window=_kept(hours, work),
     ):
-        with _observed(work, around, take):
-            record = await work.run()
+        record = await work.run()
+    take()
     await _note(work, EventKind.ENDED, ": ".join(filter(None, (record.state, record.stop_reason))))
-    await herald.end(result_lines(reports.summary(work.ledger), Path())[0])
     return record
 
 
-def _hear_signals(work: Import) -> None:
+@contextmanager
+def _signals_heard(work: Import) -> Iterator[None]:
+    """Let signals drain or end the run; before and after it they end the process."""
     heard: list[int] = []
 
     def hear(number: int) -> None:
@@ -151,31 +194,27 @@ def _hear_signals(work: Import) -> None:
         else:
             work.abandon()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, hear, number)
+    loop, before = (
+        asyncio.get_running_loop(),
+        {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)},
+    )
+    for number in before:
+        loop.add_signal_handler(number, hear, number)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
-async def _shown(take: Callable[[], Standing], around: Surroundings) -> None:
+async def _shown(take: Callable[[], Standing], form: LogForm) -> None:
     """Show how the run stands: as a display or lines, or where the log is shown, as events of it."""
-    if around.log is LogForm.NONE:
+    if form is LogForm.NONE:
         await watch(take, Console(stderr=True))
     while True:
         await asyncio.sleep(LINE_EVERY_S)
         log.info("progress", **reports.progress_data(take()))
-
-
-@contextmanager
-def _observed(work: Import, around: Surroundings, take: Callable[[], Standing]) -> Iterator[None]:
-    """Count and trace the requests of a run, where that is asked for. Raises UsageError."""
-    run = work.ledger.run()
-    with ExitStack() as stack:
-        if around.metrics_port:
-            metrics = Metrics(run, take)
-            stack.enter_context(served(metrics, around.metrics_port, around.metrics_host))
-            work.observers.append(metrics)
-        if tracing_is_asked_for():
-            work.observers.append(stack.enter_context(traced_to_otlp(run.run_id)))
-        yield
 
 
 async def _note(work: Import, kind: EventKind, words: str) -> None:
@@ -189,7 +228,7 @@ def _herald(work: Import) -> Herald:
         job.notify if job else Notify(),
         work.ledger,
         secret=work.notify_secret,
-        clean=Redactor(work.secrets).text,
+        clean=_redactor().text,
         figures=lambda: reports.summary(work.ledger).data(),
     )
 

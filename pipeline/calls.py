@@ -5,8 +5,10 @@ What goes wrong on the way comes back as a Fault; what is odd about an answer go
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import structlog
 
 from pipeline.contracts import CompletingTarget
@@ -15,40 +17,57 @@ from pipeline.model import Fault
 from pipeline.reconciler import reconcile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from pipeline.contracts import Http, Target
-    from pipeline.model import Batch, Verdict, Verdicts
+    from pipeline.contracts import Target
+    from pipeline.model import Batch, Reply, Verdict, Verdicts
     from pipeline.open_tickets import Question
+    from pipeline.timed_http import TimedHttp
 
 log = structlog.get_logger(__name__)
 
 
-async def send(target: Target, batch: Batch, http: Http) -> Verdicts | Fault:
-    """Send a batch; give a verdict for each of its items."""
+class Hide(Protocol):
+    """Takes out of a vendor's words the secrets that are known, and `more` of them."""
+
+    def __call__(self, text: str, *more: str) -> str:
+        """Give the text without them."""
+        ...
+
+
+def show(text: str, *_more: str) -> str:
+    """Hide nothing."""
+    return text
+
+
+async def send(target: Target, batch: Batch, http: TimedHttp, hide: Hide = show) -> Verdicts | Fault:
+    """Send a batch; give a verdict for each of its items, in words without secrets."""
+    reply: Reply | Fault
     try:
         reply = await target.send(batch, http)
     except NoReply as error:
         reply = error.fault
     if isinstance(reply, Fault):
+        fault = _hidden_in(reply, http, hide)
         log.warning(
             "no answer for the items",
-            batch=batch.id,
             items=len(batch),
-            sends=batch.sends + 1,
-            kind=str(reply.kind),
-            code=reply.code,
-            reason=reply.reason,
+            kind=str(fault.kind),
+            code=fault.code,
+            reason=fault.reason,
         )
-        return reply
+        return fault
     verdicts = reconcile(batch.keys(), reply)
     if verdicts.evidence:
-        log.warning("odd reply", batch=batch.id, sends=batch.sends + 1, evidence=verdicts.evidence)
-    return verdicts
+        odd = [hide(evidence, *http.secrets) for evidence in verdicts.evidence]
+        log.warning("odd reply", evidence=odd)
+    if not verdicts.exceptions:
+        return verdicts
+    return replace(verdicts, exceptions=_all_hidden_in(verdicts.exceptions, http, hide))
 
 
 async def ask(
-    target: Target, question: Question, http: Http, *, shared: Callable[[str], bool]
+    target: Target, question: Question, http: TimedHttp, hide: Hide = show, *, shared: Callable[[str], bool]
 ) -> dict[int, Verdict] | Fault:
     """Put one question to the vendor; give verdicts by index of the item, none for what it has no word on.
 
@@ -61,19 +80,31 @@ async def ask(
     except NoReply as error:
         said = error.fault
     if isinstance(said, Fault):
-        log.warning(
-            "no answer to a question",
-            batch=question.batch.id,
-            kind=str(said.kind),
-            code=said.code,
-            reason=said.reason,
-        )
-        return said
+        fault = _hidden_in(said, http, hide)
+        log.warning("no answer to a question", kind=str(fault.kind), code=fault.code, reason=fault.reason)
+        return fault
     ambiguous = {index for index, ticket in question.tickets.items() if shared(ticket)}
     if ambiguous:
-        log.warning("tickets given to several items", batch=question.batch.id, items=len(ambiguous))
-    return {
+        log.warning("tickets given to several items", items=len(ambiguous))
+    found = {
         index: said[ticket]
         for index, ticket in question.tickets.items()
         if ticket in said and index not in ambiguous
     }
+    return _all_hidden_in(found, http, hide)
+
+
+def _hidden_in(fault: Fault, http: TimedHttp, hide: Hide) -> Fault:
+    return replace(fault, code=hide(fault.code, *http.secrets), reason=hide(fault.reason, *http.secrets))
+
+
+def _all_hidden_in(verdicts: Mapping[int, Verdict], http: TimedHttp, hide: Hide) -> dict[int, Verdict]:
+    """Hide secrets in the words of verdicts, once where many are the same."""
+    seen: dict[Verdict, Verdict] = {}
+    hidden = {}
+    for index, verdict in verdicts.items():
+        if verdict not in seen:
+            code, reason = (hide(words, *http.secrets) for words in (verdict.code, verdict.reason))
+            seen[verdict] = msgspec.structs.replace(verdict, code=code, reason=reason)
+        hidden[index] = seen[verdict]
+    return hidden

@@ -32,6 +32,15 @@ def _exit_on_signal(number: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
 
 
+def _say(words: str, *, mask: bool = False) -> None:
+    """Write to standard error without the secrets that this process knows."""
+    from pipeline.logs import Redactor  # noqa: PLC0415 - a heavy import, for errors only
+    from pipeline.secret_references import secrets_fetched  # noqa: PLC0415 - likewise
+
+    redactor = Redactor(secrets_fetched())
+    sys.stderr.write(redactor.text(words) if mask else redactor.hidden(words))
+
+
 def main() -> None:
     """Run the command line; errors meant for the operator become one line and an exit code."""
     signal.signal(signal.SIGINT, _exit_on_signal)
@@ -48,16 +57,11 @@ def main() -> None:
     except typer.Abort:
         sys.stderr.write("simlift: standard input ended before the last answer; nothing was written\n")
         sys.exit(EXIT_USAGE)
-    except UsageError as error:
-        sys.stderr.write(f"simlift: {error}\n")
-        sys.exit(EXIT_USAGE)
     except SimliftError as error:
-        sys.stderr.write(f"simlift: {error}\n")
-        sys.exit(EXIT_STOPPED)
+        _say(f"simlift: {error}\n")
+        sys.exit(EXIT_USAGE if isinstance(error, UsageError) else EXIT_STOPPED)
     except Exception:  # noqa: BLE001 - what slips through is a defect of ours
         # It must not look like a finished run, which Python's own exit code 1 would say.
-        sys.stderr.write(traceback.format_exc())
-        sys.stderr.write(
-            "simlift: this is a defect of simlift; the run can be resumed, please report the above\n"
-        )
+        _say(traceback.format_exc(), mask=True)
+        _say("simlift: this is a defect of simlift; the run can be resumed, please report the above\n")
         sys.exit(EXIT_STOPPED)

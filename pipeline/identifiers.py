@@ -184,8 +184,11 @@ def damage(value: str, check: CheckRule | None = None) -> str | None:
 # ---------------------------------------------------------------- masking
 
 _SHORTEST_SHOWN = 14  # below it, first 6 and last 4 would leave hardly anything hidden
-# A hex ICCID is no run of digits, but as telling as one.
-_TELLING = re.compile(r"\b89[0-9A-Fa-f]{17,18}\b|[0-9]{14,}")
+# A hex ICCID is no run of digits, but as telling as one. An MSISDN is shorter: it must stand alone, or named.
+_TELLING = re.compile(
+    r"\b89[0-9A-Fa-f]{17,18}\b|[0-9]{14,}|(?<![0-9A-Za-z])[0-9]{11,13}(?![0-9A-Za-z])"
+    r"|(?i:(?<=\bmsisdn[: ])\+?[0-9]{5,})"
+)
 
 
 def mask(value: str) -> str:
@@ -196,7 +199,7 @@ def mask(value: str) -> str:
 
 
 def mask_text(text: str) -> str:
-    """Mask whatever in a free text looks like an identifier: 14 digits or more in a row, or a hex ICCID."""
+    """Mask whatever in a free text looks like an identifier: 11 digits or more in a row, or a hex ICCID."""
     return _TELLING.sub(lambda found: mask(found[0]), text)
 
 

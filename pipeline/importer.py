@@ -20,10 +20,11 @@ from pipeline.errors import LedgerError
 from pipeline.feed import Feed
 from pipeline.guards import Guards
 from pipeline.http_client import open_http
-from pipeline.logs import secrets_in
+from pipeline.logs import Redactor
 from pipeline.model import ExitCode, FindingTally, RunRecord, State, Status
 from pipeline.observed_http import ObservedHttp
 from pipeline.pace import Pace
+from pipeline.secret_references import secrets_fetched
 from pipeline.settings import Job, Limits
 from pipeline.standing import Snapshot
 from pipeline.work import batch_items_of
@@ -83,14 +84,6 @@ class Import:
         self._pace = Pace(self._limits.requests_per_second)
 
     @property
-    def secrets(self) -> list[str]:
-        """Give the secret values this import knows, for redaction."""
-        if self._todo is None:
-            return []
-        signing = self._todo.notify_secret
-        return secrets_in(self._todo.settings) + ([signing.get_secret_value()] if signing else [])
-
-    @property
     def notify_secret(self) -> SecretStr | None:
         """The secret that webhooks are signed with."""
         return self._todo.notify_secret if self._todo else None
@@ -136,6 +129,7 @@ class Import:
                     rng=self._rng,
                     guards=guards,
                     on_trip=self._on_trip,
+                    hide=Redactor(secrets_fetched()).hidden,
                     exists_is_good=todo.settings.on_exists == "ok",
                 )
                 try:

@@ -2,39 +2,68 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 import os
 import re
 import sys
 from contextlib import contextmanager, suppress
+from html import escape
+from math import ceil
 from typing import TYPE_CHECKING, Any, TextIO
+from urllib.parse import quote, quote_plus
 
 import structlog
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 
 from pipeline.identifiers import mask_text
 from pipeline.log_form import LogForm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 HIDDEN = "***"
-_ACTIVATION_CODE = re.compile(r"(?i)\bLPA:[^\s\"',}\]]+|\b1\$[^\s$\"',}\]]+\$[^\s\"',}\]]*")
+log = structlog.get_logger(__name__)
+
+_COLON, _DOLLAR = r"(?::|%3A)", r"(?:\$|%24)"
+_CODE = r"[^\s\"',}\]]"
+_ACTIVATION_CODE = re.compile(
+    rf"(?i)\bLPA{_COLON}{_CODE}+|\b1{_DOLLAR}(?:(?!{_DOLLAR}){_CODE})+{_DOLLAR}{_CODE}*"
+)
 _OURS = frozenset({"timestamp", "level", "run"})  # written by us at the top of an event, and never secret
 _SECRET_NAMES = re.compile(
     r"ac|activationcode|cc|confirmationcode|accesscode|secretcode|secret|password|token|authorization|"
     r"signature|rtsignature|rtaccesscode"
 )
+#: A secret that a text names as one: "RT-Signature": "7EB7…", token=…, Bearer ….
+_NAMED = re.compile(
+    r"(?i)((?:(?:access|secret|activation|confirmation)[-_ ]?code|secret|password|token|authorization|"
+    r"signature|api[-_]?key)[\"']?\s?[:=]\s?[\"']?(?:(?:bearer|basic)\s)?|\b(?:bearer|basic)\s)"
+    r"(?=[^\s\"',;]*\d)[^\s\"',;]{8,}"
+)
+#: Without one of these neither of the two can match.
+_CODE_WORDS = ("lpa", "1$", "1%24")
+_NAMED_WORDS = ("code", "secret", "password", "token", "auth", "signature", "key", "bearer", "basic")
+_WHOLE_BELOW = 6  # a shorter secret is hidden as a word of its own only: as a part it is in half of all words
+_MOST_WHOLE = 10**13  # from here on a number may be an identifier
 
 
 class Redactor:
-    """A structlog processor: masks identifiers, hides secrets known by value, by name or by shape."""
+    """A structlog processor: masks identifiers, hides secrets known by value, by name or by shape.
 
-    def __init__(self, secrets: Sequence[str] = ()) -> None:
-        self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
+    A value is known in whatever case it stands, broken by white space, as JSON, a URL, HTML, hexadecimal
+    digits or base64 write it; and by its beginning, where a text was cut short with an ellipsis.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._forms = {form for secret in secrets for form in _forms(secret)}
+        self._squeezed = {_squeezed(form) for form in self._forms}
+        patterns = [_pattern(form) for form in sorted(self._forms, key=len, reverse=True)]
+        self._known = re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE)
 
     def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
         """Clean every value of an event, at any depth."""
@@ -42,20 +71,79 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Clean one text, for what is printed as well as for what is logged."""
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        return mask_text(_ACTIVATION_CODE.sub(HIDDEN, text))
+        return mask_text(self.hidden(text))
+
+    def hidden(self, text: str, *more: str) -> str:
+        """Hide the secrets of a text, and `more` of them; identifiers stay whole."""
+        # Most texts hold no secret at all, and to see that takes less than to search them.
+        squeezed, escaped = _squeezed(text), "\\" in text
+        if escaped or any(form in squeezed for form in self._squeezed):
+            text = self._known.sub(HIDDEN, text)
+        for secret in more:
+            if secret and (escaped or _squeezed(secret) in squeezed):
+                text = re.sub(_pattern(secret), HIDDEN, text, flags=re.IGNORECASE)
+        if "\N{HORIZONTAL ELLIPSIS}" in text:
+            text = self._without_beginnings(text, more)
+        if any(word in squeezed for word in _CODE_WORDS):
+            text = _ACTIVATION_CODE.sub(HIDDEN, text)
+        if any(word in squeezed for word in _NAMED_WORDS):
+            text = _NAMED.sub(rf"\1{HIDDEN}", text)
+        return text
+
+    def _without_beginnings(self, text: str, more: Sequence[str]) -> str:
+        """Hide what is left of a secret where a text was cut in the midst of it."""
+        *cut, rest = text.split("\N{HORIZONTAL ELLIPSIS}")
+        for form in (*self._forms, *more):
+            for length in range(len(form), _WHOLE_BELOW - 1, -1):
+                beginning = form[:length].casefold()
+                cut = [
+                    part[:-length] + HIDDEN if part[-length:].casefold() == beginning else part
+                    for part in cut
+                ]
+        return "\N{HORIZONTAL ELLIPSIS}".join([*cut, rest])
 
     def _clean(self, name: str, value: Any) -> Any:
         if _SECRET_NAMES.fullmatch(re.sub(r"[\W_]", "", name).lower()) or isinstance(value, SecretStr):
             return HIDDEN
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, (list, tuple)):
-            return [self._clean("", part) for part in value]
-        if isinstance(value, dict):
-            return {self.text(str(key)): self._clean(str(key), part) for key, part in value.items()}
-        return value if isinstance(value, (int, float, type(None))) else self.text(str(value))
+        match value:
+            case str():
+                return self.text(value)
+            case list() | tuple():
+                return [self._clean("", part) for part in value]
+            case dict():
+                return {self.text(str(key)): self._clean(str(key), part) for key, part in value.items()}
+            case None | float() | int() if not isinstance(value, int) or abs(value) < _MOST_WHOLE:
+                return value
+            case _:
+                return self.text(str(value))
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.casefold().split())
+
+
+def _forms(secret: str) -> set[str]:
+    """Give a secret in the forms in which others write it; a short one only as it is."""
+    if len(secret) < _WHOLE_BELOW:
+        return {secret} - {""}
+    raw = secret.encode()
+    # Within a longer text base64 begins at one of three places, and its ends depend on what is beside it.
+    packed = [base64.b64encode(b"\0" * lead + raw).decode() for lead in range(3)]
+    inner = {code[ceil(8 * lead / 6) : 8 * (lead + len(raw)) // 6] for lead, code in enumerate(packed)}
+    json_text = json.dumps(secret, ensure_ascii=False)[1:-1]
+    return {
+        secret, json_text, json_text.replace("/", "\\/"), json.dumps(secret)[1:-1],
+        quote(secret), quote(secret, safe=""), quote_plus(secret), escape(secret), raw.hex(),
+        *inner, *(code.replace("+", "-").replace("/", "_") for code in inner),
+    }  # fmt: skip
+
+
+def _pattern(form: str) -> str:
+    """Match a form wherever it stands, its characters apart too; short or of digits only, as a word."""
+    if len(form) < _WHOLE_BELOW:
+        return rf"(?<!\w){re.escape(form)}(?!\w)"
+    apart = r"(?:\s|\\[nrt])*".join(map(re.escape, form))
+    return rf"(?<!\d){apart}(?!\d)" if form.isdigit() else apart
 
 
 class _BestEffort:
@@ -72,12 +160,6 @@ class _BestEffort:
     debug = info = warning = error = critical = msg
 
 
-def secrets_in(settings: BaseModel) -> list[str]:
-    """Give the secret values that a settings model holds."""
-    values: Mapping[str, Any] = dict(settings)
-    return [value.get_secret_value() for value in values.values() if isinstance(value, SecretStr)]
-
-
 def silence() -> None:
     """Let nothing be logged: what most commands want, and the state before a run has a folder."""
     structlog.configure(
@@ -91,12 +173,19 @@ def log_to(
 ) -> Iterator[None]:
     """Append the log to a file (0600) for as long as the context lasts, and show it on standard error `also`.
 
-    Every line bears the run's id and, of a batch, its number and the attempt.
+    Every line bears the run's id and, of a batch, its number and the attempt. What libraries log goes there
+    too, so that nothing gets round the redactor.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     file = os.fdopen(descriptor, "a", encoding="utf-8", buffering=1)
+
+    def bear_the_run(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        # Not a context variable: threads and tasks of libraries have contexts of their own.
+        return {"run": run_id, **event} if run_id else event
+
     structlog.configure(
         processors=[
+            bear_the_run,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -109,13 +198,26 @@ def log_to(
         logger_factory=lambda *_: _BestEffort(file),
         cache_logger_on_first_use=False,
     )
+    of_libraries = _OfLibraries(logging.WARNING)
+    logging.getLogger().addHandler(of_libraries)
     try:
-        with structlog.contextvars.bound_contextvars(**({"run": run_id} if run_id else {})):
-            yield
+        yield
     finally:
+        logging.getLogger().removeHandler(of_libraries)
         silence()
         with suppress(OSError):
             file.close()
+
+
+class _OfLibraries(logging.Handler):
+    """Takes what libraries log into the run's own log; without it they write to standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record of theirs."""
+        with suppress(Exception):  # it is theirs to fail, and ours to go on
+            log.log(
+                record.levelno, record.getMessage(), library=record.name, exc_info=record.exc_info or None
+            )
 
 
 def _shown(form: LogForm) -> Processor:
@@ -123,7 +225,7 @@ def _shown(form: LogForm) -> Processor:
     show: Processor = (
         structlog.processors.JSONRenderer(default=str)
         if form is LogForm.JSON
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and "NO_COLOR" not in os.environ)
+        else structlog.dev.ConsoleRenderer(colors=_may_be_coloured())
     )
     to = _BestEffort(sys.stderr)
 
@@ -132,3 +234,9 @@ def _shown(form: LogForm) -> Processor:
         return event
 
     return passed_on
+
+
+def _may_be_coloured() -> bool:
+    """Tell whether standard error is a terminal that wants colours (https://no-color.org)."""
+    dumb = os.environ.get("TERM", "dumb") in {"dumb", ""}
+    return sys.stderr.isatty() and not dumb and not os.environ.get("NO_COLOR")

@@ -5,13 +5,19 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    start_http_server,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from prometheus_client.metrics_core import Metric
 
@@ -23,24 +29,25 @@ _ROUND_TRIPS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
 class Metrics:
-    """What a scrape sees: how the run stands at that moment, and every request since the process began.
+    """What a scrape sees: how the run stood a moment ago, and every request since the process began.
 
-    A RequestObserver and a collector of its own registry.
+    A RequestObserver and a collector of `registry`. Scrapes come on threads of their own, so what they see of
+    the run is the last `standing` that was taken by its event loop.
     """
 
-    def __init__(self, record: RunRecord, take: Callable[[], Standing | None]) -> None:
-        self._record, self._take = record, take
-        self.registry = CollectorRegistry()
+    def __init__(self, record: RunRecord, registry: CollectorRegistry) -> None:
+        self._record = record
+        self.standing: Standing | None = None
         self._requests = Counter(
-            "simlift_requests", "Requests that left, by outcome.", ["outcome"], registry=self.registry
+            "simlift_requests", "Requests that ended, by outcome.", ["outcome"], registry=registry
         )
         self._seconds = Histogram(
             "simlift_request_duration_seconds",
             "From the moment a request left to its end.",
             buckets=_ROUND_TRIPS_S,
-            registry=self.registry,
+            registry=registry,
         )
-        self.registry.register(self)
+        registry.register(self)
 
     def left(self, request: Request) -> None:
         """Nothing is known of a request yet."""
@@ -54,7 +61,7 @@ class Metrics:
         """Yield how the run stands."""
         facts = {"run_id": self._record.run_id, "target": self._record.target}
         yield InfoMetricFamily("simlift_run", "The run that this process carries out.", facts)
-        standing = self._take()
+        standing = self.standing
         if standing is None:
             return
         now = standing.snapshot
@@ -84,16 +91,19 @@ class Metrics:
 
 
 @contextmanager
-def served(metrics: Metrics, port: int, host: str) -> Iterator[int]:
-    """Serve the metrics at /metrics for as long as the context lasts; give the port. Raises UsageError."""
+def served(port: int, host: str) -> Iterator[CollectorRegistry]:
+    """Serve a registry at /metrics for as long as the context lasts: empty at first. Raises UsageError."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    registry = CollectorRegistry()
     try:
-        server, thread = start_http_server(port, addr=host, registry=metrics.registry)
-    except OSError as error:
+        server, thread = start_http_server(port, addr=host, registry=registry)
+    except (OSError, UnicodeError) as error:
+        why = (isinstance(error, OSError) and error.strerror) or "that is no address"
         raise UsageError(
-            f"--metrics-port {port}: cannot be served at {host}: {error.strerror}; choose another port"
+            f"--metrics-port {port}: cannot be served at {host}: {why}; choose another port or --metrics-host"
         ) from None
     try:
-        yield int(server.server_port)
+        yield registry
     finally:
         server.shutdown()
         server.server_close()

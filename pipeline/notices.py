@@ -21,6 +21,7 @@ import aiohttp
 import structlog
 
 from pipeline.chronicle import Event, EventKind
+from pipeline.secret_references import signing_key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 1.0
 WAITS_S = (0.0, 1.0, 5.0)  # before each try of a webhook
 _KINDS = {EventKind.HOLD: "hold", EventKind.GUARD: "guard"}
-_BASE64 = "whsec_"
 
 log = structlog.get_logger(__name__)
 
@@ -56,25 +56,33 @@ class Herald:
         self._settings, self._ledger, self._secret = settings, ledger, secret
         self._clean, self._figures = clean, figures
         self._told = max((event.id for event in ledger.events()), default=0)
+        self._telling = asyncio.Lock()
+        self._news: asyncio.Future[None] | None = None
 
     async def watch(self) -> None:
         """Tell of the start, then of each hold and guard, until cancelled."""
-        await self._tell("start", "the run has begun, or goes on")
+        begins = True
         while True:
+            # What is being told when the run ends is told to its end: `end` waits for it.
+            self._news = asyncio.ensure_future(self._tell_news(begins=begins))
+            await asyncio.shield(self._news)
             await asyncio.sleep(LOOK_EVERY_S)
-            await self._tell_news()
+            begins = False
 
     async def end(self, words: str) -> None:
         """Tell what has not been told yet, and of the end."""
         await self._tell_news()
         await self._tell("end", words)
 
-    async def _tell_news(self) -> None:
-        for event in await asyncio.to_thread(self._ledger.events):
-            if event.id > self._told:
-                self._told = event.id
-                if event.kind in _KINDS:
-                    await self._tell(_KINDS[event.kind], event.words)
+    async def _tell_news(self, *, begins: bool = False) -> None:
+        async with self._telling:
+            if begins:
+                await self._tell("start", "the run has begun, or goes on")
+            for event in await asyncio.to_thread(self._ledger.events):
+                if event.id > self._told:
+                    self._told = event.id
+                    if event.kind in _KINDS:
+                        await self._tell(_KINDS[event.kind], event.words)
 
     async def _tell(self, what: str, words: str) -> None:
         if what not in self._settings.on or not (self._settings.webhook or self._settings.command):
@@ -147,7 +155,7 @@ def signed_headers(secret: SecretStr | None, message_id: str, at_s: int, body: b
     headers = {"webhook-id": message_id, "webhook-timestamp": str(at_s)}
     if secret is None:
         return headers
-    text = secret.get_secret_value()
-    key = base64.b64decode(text.removeprefix(_BASE64)) if text.startswith(_BASE64) else text.encode()
-    digest = hmac.digest(key, b"%s.%d.%s" % (message_id.encode(), at_s, body), hashlib.sha256)
+    digest = hmac.digest(
+        signing_key_of(secret), b"%s.%d.%s" % (message_id.encode(), at_s, body), hashlib.sha256
+    )
     return headers | {"webhook-signature": f"v1,{base64.b64encode(digest).decode()}"}

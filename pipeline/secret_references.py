@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr, TypeAdapter, Va
 from pipeline.errors import UsageError
 
 WITHOUT_SECRETS = "without secrets"
+_IN_BASE64 = "whsec_"  # Standard Webhooks 1.0
+_fetched: set[str] = set()
 _NO_REFERENCE = 'must be a reference, "env:NAME" or "file:PATH", never the secret itself'
 
 
@@ -25,7 +28,7 @@ def _resolve(reference: Any, info: ValidationInfo) -> SecretStr:
         value = os.environ.get(where, "").strip()
         if not value:
             raise ValueError(f"the environment variable {where} is not set")
-        return SecretStr(value)
+        return _kept_in_mind(value)
     if how == "file" and where:
         try:
             value = Path(where).expanduser().read_text("utf-8").strip()
@@ -33,8 +36,18 @@ def _resolve(reference: Any, info: ValidationInfo) -> SecretStr:
             raise ValueError(f"the secret file {where} cannot be read: {_short(error)}") from None
         if not value:
             raise ValueError(f"the secret file {where} is empty")
-        return SecretStr(value)
+        return _kept_in_mind(value)
     raise ValueError(_NO_REFERENCE)
+
+
+def _kept_in_mind(value: str) -> SecretStr:
+    _fetched.add(value)
+    return SecretStr(value)
+
+
+def secrets_fetched() -> frozenset[str]:
+    """Give every secret that this process has fetched by a reference, for whoever hides them."""
+    return frozenset(_fetched)
 
 
 def _short(error: Exception) -> str:
@@ -62,3 +75,14 @@ def secret_at(reference: str, *, where: str) -> SecretStr:
     except ValidationError as errors:
         message = errors.errors(include_url=False, include_input=False)[0]["msg"]
         raise UsageError(f"{where}: {message.removeprefix('Value error, ')}") from None
+
+
+def signing_key_of(secret: SecretStr) -> bytes:
+    """Give the key that webhooks are signed with: what follows whsec_ is base64. Raises ValueError."""
+    text = secret.get_secret_value()
+    if not text.startswith(_IN_BASE64):
+        return text.encode()
+    try:
+        return base64.b64decode(text.removeprefix(_IN_BASE64), validate=True)
+    except ValueError:
+        raise ValueError(f"what follows {_IN_BASE64} must be base64") from None

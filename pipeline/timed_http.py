@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from pipeline.wire import request_id_of
+from pipeline.wire import request_id_of, secrets_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,7 @@ class TimedHttp:
 
     `opened` is told that moment of the first exchange; `sent` says whether it came. `request_id` names
     the last exchange: in the vendor's words, where its answer has some, else in those it was sent with.
+    `secrets` are those that the requests bore in their headers: a vendor may say them back.
     """
 
     def __init__(self, http: Http, opened: Callable[[float], None]) -> None:
@@ -27,6 +28,7 @@ class TimedHttp:
         self.sent = False
         self.round_trip_s = 0.0
         self.request_id = ""
+        self.secrets: tuple[str, ...] = ()
 
     @property
     def requests(self) -> int:
@@ -46,6 +48,7 @@ class TimedHttp:
                 self._opened(began)
             request = make_request()
             self.request_id = request_id_of(request.headers)
+            self.secrets += secrets_in(request.headers)
             return request
 
         try:

@@ -20,6 +20,8 @@ LONGEST_WISH_S = 86_400.0  # a day: nobody waits longer on a header
 _WORDS_SHOWN = 200
 #: Headers that name a call: what vendors and gateways answer with, and what SIM Express is sent.
 _REQUEST_IDS = ("request-id", "x-request-id", "x-correlation-id", "x-trace-id", "rt-requestid")
+#: Headers of a request that a vendor knows us by, and nobody else may.
+_SECRET_HEADER = re.compile(r"auth|token|secret|signature|access-?code|password|cookie|key", re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -110,6 +112,13 @@ def request_id_of(headers: Mapping[str, str]) -> str:
     by_name = {name.lower(): value.strip() for name, value in headers.items()}
     named = (by_name.get(name, "") for name in _REQUEST_IDS)
     return next((value for value in named if _REQUEST_ID.fullmatch(value)), "")
+
+
+def secrets_in(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Give what of a request's headers is secret: of "Bearer abc" the last word."""
+    return tuple(
+        value.split()[-1] for name, value in headers.items() if _SECRET_HEADER.search(name) and value.strip()
+    )
 
 
 def _date_of(response: Response) -> float:

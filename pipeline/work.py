@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.errors import InventoryError
+from pipeline.errors import InventoryError, UsageError
 from pipeline.plugins import installed
 from pipeline.producer import Producer
 from pipeline.row_names import RowNames
-from pipeline.secret_references import secret_at
+from pipeline.secret_references import secret_at, signing_key_of
 from pipeline.tables import read_table
 
 if TYPE_CHECKING:
@@ -42,8 +42,15 @@ def open_target(job: Job, *, resolve_secrets: bool = True) -> tuple[Target, Endp
 
 def notify_secret_of(job: Job) -> SecretStr | None:
     """Fetch the secret that webhooks are signed with; None without one. Raises UsageError."""
-    reference = job.notify.secret
-    return secret_at(reference, where=f"{job.where}: notify.secret") if reference else None
+    reference, where = job.notify.secret, f"{job.where}: notify.secret"
+    if not reference:
+        return None
+    secret = secret_at(reference, where=where)
+    try:
+        signing_key_of(secret)
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}; ask whoever gave it to you") from None
+    return secret
 
 
 def produce(

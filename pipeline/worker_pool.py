@@ -16,7 +16,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from pipeline.backlog import Backlog
-from pipeline.calls import ask, send
+from pipeline.calls import Hide, ask, send, show
 from pipeline.completion import decide_promised, to_ask_singly
 from pipeline.errors import InventoryError
 from pipeline.model import Again, Batch, Fault, FaultKind, State, Status
@@ -66,12 +66,13 @@ class WorkerPool:
         guards: Guards,
         on_trip: Callable[[Trip], Awaitable[None]],
         exists_is_good: bool = False,
+        hide: Hide = show,
     ) -> None:
         self._feed, self._target, self._http = feed, target, http
         self._ledger, self._pace, self._policy, self._rng = ledger, pace, policy, rng
         self._ceiling = limits.concurrency
         self._guards, self._on_trip = guards, on_trip
-        self._exists_is_good = exists_is_good
+        self._exists_is_good, self._hide = exists_is_good, hide
         self._backlog = Backlog(
             batch_items=batch_items,
             batch_bytes=limits.batch_bytes,
@@ -180,13 +181,21 @@ class WorkerPool:
                 asks = isinstance(work, Question)
                 self.in_flight, self._asking = self.in_flight + 1, self._asking + asks
                 try:
-                    if isinstance(work, Question):
-                        await self._ask(work, probe=probe)
-                    else:
-                        await self._handle(work, probe=probe)
+                    await self._carry_out(work, probe=probe)
                 finally:
                     self.in_flight, self._asking = self.in_flight - 1, self._asking - asks
                     self._pulse()
+
+    async def _carry_out(self, work: Batch | Question, *, probe: bool) -> None:
+        """Send or ask; whatever is logged meanwhile names the batch and the attempt."""
+        asks = isinstance(work, Question)
+        batch = work.batch if isinstance(work, Question) else await self._ledger.claim(work)
+        self.claimed += not asks
+        with bound_contextvars(batch=batch.id, attempt=batch.sends + 1):
+            if isinstance(work, Question):
+                await self._ask(work, probe=probe)
+            else:
+                await self._handle(batch, probe=probe)
 
     async def _take(self) -> Batch | Question | None:
         """Give what to do next: questions in turn with sends, the backlog before what is fresh."""
@@ -259,11 +268,8 @@ class WorkerPool:
         return replace(batch, items=batch.items.slice(0, bound))
 
     async def _handle(self, batch: Batch, *, probe: bool) -> None:
-        batch = await self._ledger.claim(batch)
-        self.claimed += 1
         timed = self._vendor.timed(self._http)
-        with bound_contextvars(batch=batch.id, attempt=batch.sends + 1):
-            outcome = await send(self._target, batch, timed)
+        outcome = await send(self._target, batch, timed, self._hide)
         if stop := self._vendor.sent(batch, outcome, probe=probe):
             self.stop(State.STOPPED, stop)
         self._backlog.batch_items = self._vendor.size.bound
@@ -278,7 +284,8 @@ class WorkerPool:
         )
         fault = outcome if isinstance(outcome, Fault) else None
         self._vendor.paced_by(timed, fault, pushed_back=decision.pushed_back, items=len(batch))
-        settlement = settlement_of(batch, decision, outcome, timed.request_id)
+        request_id = self._hide(timed.request_id, *timed.secrets)
+        settlement = settlement_of(batch, decision, outcome, request_id)
         await asyncio.shield(self._ledger.settle(settlement))
         plain = 0 if settlement.leaves_all_open else len(batch) - len(settlement.exceptional)
         self._count(settlement.exceptional, plain)
@@ -291,8 +298,7 @@ class WorkerPool:
     async def _ask(self, question: Question, *, probe: bool) -> None:
         """Ask after promised items; what is still not done will be asked after again."""
         timed = self._vendor.timed(self._http)
-        with bound_contextvars(batch=question.batch.id):
-            outcome = await ask(self._target, question, timed, shared=self._tickets.shared)
+        outcome = await ask(self._target, question, timed, self._hide, shared=self._tickets.shared)
         fault = outcome if isinstance(outcome, Fault) else None
         if stop := self._vendor.asked(fault, probe=probe):
             self.stop(State.STOPPED, stop)

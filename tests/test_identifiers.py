@@ -294,7 +294,9 @@ def test_an_identifier_is_shown_by_its_first_six_and_last_four(value: str, shown
         (f"{ICCID},{EID};ICCID:{ICCID}", "890000…0003,890490…1235;ICCID:890000…0003"),
         ("898600B5123456789012 refused", "898600…9012 refused"),
         ("9" * 40, "999999…9999"),
-        ("batch 1234567890123 of 1000", "batch 1234567890123 of 1000"),
+        ("batch 1234567890 of 1000", "batch 1234567890 of 1000"),
+        ("msisdn 491701234567 refused", "msisdn … refused"),
+        ("MSISDN:4917012345", "MSISDN:…"),
         ("request 4ce9d9cdac9e4e17b3a2c66c358c1ce2", "request 4ce9d9cdac9e4e17b3a2c66c358c1ce2"),
     ],
 )

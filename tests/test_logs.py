@@ -13,8 +13,9 @@ from hypothesis import given, settings, strategies as st
 from pydantic import SecretStr
 
 from pipeline.errors import NoReply
-from pipeline.logs import HIDDEN, Redactor, log_to, secrets_in, silence
+from pipeline.logs import HIDDEN, Redactor, log_to, silence
 from pipeline.model import Fault, FaultKind, State
+from pipeline.secret_references import secrets_fetched
 from pipeline.settings import Endpoint, Secret
 
 if TYPE_CHECKING:
@@ -193,14 +194,15 @@ def test_without_secrets_nothing_is_replaced_for_them() -> None:
     assert Redactor(["", ""]).text("as it is") == "as it is"
 
 
-def test_secrets_are_found_in_a_targets_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_known_from_the_moment_it_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     class Vendor(Endpoint):
         secret_code: Secret
         unit: str = "s"
 
     monkeypatch.setenv("VENDOR_SECRET", SECRET)
     table = {"kind": "v", "base_url": "https://v", "secret_code": "env:VENDOR_SECRET"}
-    assert secrets_in(Vendor.model_validate(table)) == [SECRET]
+    Vendor.model_validate(table)
+    assert SECRET in secrets_fetched()
 
 
 def test_the_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None:

@@ -113,14 +113,14 @@ def run(
     metrics_host: MetricsHost = LOOPBACK,
 ) -> None:
     """Import an inventory. With --run-id: start, go on if unfinished, only report if finished."""
-    from pipeline.attended import Surroundings, carry_out
+    from pipeline.attended import carry_out, surroundings
     from pipeline.runs import new_run_id, run_folder, start
     from pipeline.settings import load_job
 
     name = run_id or new_run_id()
-    work = start(inventory, load_job(job), runs, name)
-    around = Surroundings(log, metrics_port, metrics_host)
-    raise typer.Exit(carry_out(work, run_folder(runs, name), around))
+    with surroundings(log, metrics_port, metrics_host) as around:
+        work = start(inventory, load_job(job), runs, name)
+        raise typer.Exit(carry_out(work, run_folder(runs, name), around))
 
 
 @app.command(rich_help_panel=IMPORT, epilog="Example: simlift resume 20261122-031500-9f2c")
@@ -132,12 +132,12 @@ def resume(
     metrics_host: MetricsHost = LOOPBACK,
 ) -> None:
     """Go on with a run after a crash or a stop."""
-    from pipeline.attended import Surroundings, carry_out
+    from pipeline.attended import carry_out, surroundings
     from pipeline.runs import existing_run, go_on
 
     folder = existing_run(runs, run_id)
-    around = Surroundings(log, metrics_port, metrics_host)
-    raise typer.Exit(carry_out(go_on(folder), folder, around))
+    with surroundings(log, metrics_port, metrics_host) as around:
+        raise typer.Exit(carry_out(go_on(folder), folder, around))
 
 
 @app.command(rich_help_panel=IMPORT, epilog="Example: simlift retry 20261122-031500-9f2c --code 000106")
@@ -154,9 +154,9 @@ def retry(
     metrics_host: MetricsHost = LOOPBACK,
 ) -> None:
     """Send again what gave up, what is in doubt, and what was refused with a code named here."""
-    from pipeline.attended import Surroundings, carry_out
+    from pipeline.attended import carry_out, surroundings
     from pipeline.runs import existing_run, try_again
 
     folder = existing_run(runs, run_id)
-    around = Surroundings(log, metrics_port, metrics_host)
-    raise typer.Exit(carry_out(try_again(folder, code or ()), folder, around))
+    with surroundings(log, metrics_port, metrics_host) as around:
+        raise typer.Exit(carry_out(try_again(folder, code or ()), folder, around))
