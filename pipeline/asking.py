@@ -37,7 +37,7 @@ def ask(folder: Path, kind: EventKind, *, because: str = "", changes: Mapping[st
         run = ledger.run()
         limits = job_from(dict(run.job), where=f"job of run {run.run_id}").limits
         course = course_of(limits, ledger.events())
-        if run.state is State.FINISHED:
+        if run.state is State.FINISHED and not (kind is EventKind.RELEASE and course.held):  # for a retry
             raise UsageError(f"run {run.run_id} is finished; there is nothing to steer")
         _require_sense(run.run_id, kind, course, owner)
         words = _tuning(course.limits, changes) if kind is EventKind.TUNE else _DONE[kind]

@@ -10,7 +10,6 @@ import sys
 import time
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -35,6 +34,7 @@ from pipeline.window import schedule_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from pathlib import Path
 
     from opentelemetry.sdk.trace import TracerProvider
     from prometheus_client import CollectorRegistry
@@ -212,8 +212,11 @@ async def _shown(take: Callable[[], Standing], form: LogForm) -> None:
     """Show how the run stands: as a display or lines, or where the log is shown, as events of it."""
     if form is LogForm.NONE:
         await watch(take, Console(stderr=True))
-    while True:
-        await asyncio.sleep(LINE_EVERY_S)
+    try:
+        while True:
+            await asyncio.sleep(LINE_EVERY_S)
+            log.info("progress", **reports.progress_data(take()))
+    finally:
         log.info("progress", **reports.progress_data(take()))
 
 

@@ -13,16 +13,18 @@ import structlog
 
 from pipeline.contracts import CompletingTarget
 from pipeline.errors import NoReply
-from pipeline.model import Fault
+from pipeline.model import Fault, Ruling, Verdict
 from pipeline.reconciler import reconcile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipeline.contracts import Target
-    from pipeline.model import Batch, Reply, Verdict, Verdicts
+    from pipeline.model import Batch, Reply, Verdicts
     from pipeline.open_tickets import Question
     from pipeline.timed_http import TimedHttp
+
+_STRANGE = Verdict(Ruling.OPEN, "ticket_strange", "the ticket for this item bears our own credentials")
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +65,8 @@ async def send(target: Target, batch: Batch, http: TimedHttp, hide: Hide = show)
         log.warning("odd reply", evidence=odd)
     if not verdicts.exceptions:
         return verdicts
-    return replace(verdicts, exceptions=_all_hidden_in(verdicts.exceptions, http, hide))
+    call = "" if _bears(verdicts.call, http.secrets) else verdicts.call
+    return replace(verdicts, exceptions=_all_hidden_in(verdicts.exceptions, http, hide), call=call)
 
 
 async def ask(
@@ -94,6 +97,11 @@ async def ask(
     return _all_hidden_in(found, http, hide)
 
 
+def _bears(name: str, secrets: Sequence[str]) -> bool:
+    """Tell whether what a vendor calls a ticket is what it knows us by: nothing to keep, or to ask after."""
+    return any(secret in name for secret in secrets)
+
+
 def _hidden_in(fault: Fault, http: TimedHttp, hide: Hide) -> Fault:
     return replace(fault, code=hide(fault.code, *http.secrets), reason=hide(fault.reason, *http.secrets))
 
@@ -105,6 +113,7 @@ def _all_hidden_in(verdicts: Mapping[int, Verdict], http: TimedHttp, hide: Hide)
     for index, verdict in verdicts.items():
         if verdict not in seen:
             code, reason = (hide(words, *http.secrets) for words in (verdict.code, verdict.reason))
-            seen[verdict] = msgspec.structs.replace(verdict, code=code, reason=reason)
+            told = msgspec.structs.replace(verdict, code=code, reason=reason)
+            seen[verdict] = _STRANGE if _bears(verdict.ticket, http.secrets) else told
         hidden[index] = seen[verdict]
     return hidden

@@ -181,7 +181,10 @@ class Ledger(Protocol):
         ...
 
     def wish(self, event: Event) -> None:
-        """Write down what a person asks of the run: any process may. Durable on return."""
+        """Write down what a person asks of the run: any process may. Durable on return.
+
+        A stop is for the owner of that moment: the next one to open the ledger finds it taken.
+        """
         ...
 
     def wishes(self) -> Sequence[Event]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 import warnings
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
@@ -27,6 +28,17 @@ _PIECE_BYTES = 256 * 1024
 _LARGE_BYTES = 1024 * 1024
 
 
+_TOO_LATE = Fault(FaultKind.WITHDRAWN, "held", "its turn did not come while it was waited for", reached=False)
+
+
+@dataclass(slots=True)
+class _Leave:
+    """When a request was permitted; `waits`: it has a new connection and waits for permission again."""
+
+    permitted_at: float
+    waits: bool = False
+
+
 class HttpClient:
     """contracts.Http against a real server. TLS is verified, redirects are not followed."""
 
@@ -39,29 +51,30 @@ class HttpClient:
 
     async def exchange(self, make_request: Callable[[], Request]) -> Response:
         """Send one request when the pace permits. Raises NoReply: its Fault says what may have happened."""
-        await self._pace.permit()
+        leave = _Leave(await self._pace.permit())
         request = make_request()
         self.requests += 1
         try:
-            response = await self._send(request)
+            response = await self._send(request, leave)
         except NoReply as error:  # turned away once its connection stood, or the reply is too large
             self.requests -= 0 if error.fault.reached else 1
             raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            fault = _fault_of(error)
+            fault = _TOO_LATE if leave.waits else _fault_of(error)
             self.requests -= 0 if fault.reached else 1
             raise NoReply(fault) from error
         if (hold_s := rate_limit_hold(response)) > 0:
             self._pace.hold(hold_s, "the vendor's RateLimit headers")
         return response
 
-    async def _send(self, request: Request) -> Response:
+    async def _send(self, request: Request, leave: _Leave) -> Response:
         async with self._session.request(
             request.method,
             self._base_url + request.path,
             data=_as_data(request.body),
             headers=request.headers,
             allow_redirects=False,
+            trace_request_ctx=leave,
         ) as response:
             pieces: list[bytes] = []
             size = 0
@@ -106,8 +119,11 @@ def _permitted_anew(pace: Pace) -> aiohttp.TraceConfig:
     and the vendor would see more in a second than were permitted in one.
     """
 
-    async def connected(*_: object) -> None:
-        await pace.permit()
+    async def connected(_: aiohttp.ClientSession, context: Any, __: object) -> None:
+        leave: _Leave = context.trace_request_ctx
+        leave.waits = True
+        await pace.permit_anew(leave.permitted_at)
+        leave.waits = False
 
     trace = aiohttp.TraceConfig()
     trace.on_connection_create_end.append(connected)

@@ -75,6 +75,7 @@ class Import:
         self._starts = self._before.starts
         self._began = time.monotonic()
         self._signal = 0
+        self._stopped: tuple[State, str] | None = None  # before there was anything to drain
         self._pool: WorkerPool | None = None
         self._feed: Feed | None = None
         self._http: Http | None = None
@@ -132,6 +133,8 @@ class Import:
                     hide=Redactor(secrets_fetched()).hidden,
                     exists_is_good=todo.settings.on_exists == "ok",
                 )
+                if self._stopped:
+                    pool.stop(*self._stopped)
                 try:
                     await pool.run()
                 finally:
@@ -214,6 +217,7 @@ class Import:
 
     def _drain(self, state: State, reason: str) -> None:
         if self._pool is None:
+            self._stopped = self._stopped or (state, reason)
             return
         self._pool.stop(state, reason)
         grace_s = min(GRACE_S, self._limits.reply_timeout_s)

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from html import escape
 from math import ceil
 from typing import TYPE_CHECKING, Any, TextIO
@@ -48,6 +49,8 @@ _NAMED = re.compile(
 #: Without one of these neither of the two can match.
 _CODE_WORDS = ("lpa", "1$", "1%24")
 _NAMED_WORDS = ("code", "secret", "password", "token", "auth", "signature", "key", "bearer", "basic")
+_APART = re.compile(r"(?:\s|\\[nrt])")  # what may stand between the characters of a secret
+_CUT = "\N{HORIZONTAL ELLIPSIS}"
 _WHOLE_BELOW = 6  # a shorter secret is hidden as a word of its own only: as a part it is in half of all words
 _MOST_WHOLE = 10**13  # from here on a number may be an identifier
 
@@ -60,10 +63,7 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._forms = {form for secret in secrets for form in _forms(secret)}
-        self._squeezed = {_squeezed(form) for form in self._forms}
-        patterns = [_pattern(form) for form in sorted(self._forms, key=len, reverse=True)]
-        self._known = re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE)
+        self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
 
     def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
         """Clean every value of an event, at any depth."""
@@ -75,32 +75,20 @@ class Redactor:
 
     def hidden(self, text: str, *more: str) -> str:
         """Hide the secrets of a text, and `more` of them; identifiers stay whole."""
+        secrets = [*self._secrets, *filter(None, more)]
         # Most texts hold no secret at all, and to see that takes less than to search them.
-        squeezed, escaped = _squeezed(text), "\\" in text
-        if escaped or any(form in squeezed for form in self._squeezed):
-            text = self._known.sub(HIDDEN, text)
-        for secret in more:
-            if secret and (escaped or _squeezed(secret) in squeezed):
-                text = re.sub(_pattern(secret), HIDDEN, text, flags=re.IGNORECASE)
-        if "\N{HORIZONTAL ELLIPSIS}" in text:
-            text = self._without_beginnings(text, more)
+        squeezed = _squeezed(text)
+        for secret in secrets:
+            for form, as_squeezed in _forms(secret):
+                if as_squeezed in squeezed:
+                    text = re.sub(_pattern(form), HIDDEN, text, flags=re.IGNORECASE)
+        if _CUT in text:
+            text = _without_rests(text, secrets)
         if any(word in squeezed for word in _CODE_WORDS):
             text = _ACTIVATION_CODE.sub(HIDDEN, text)
         if any(word in squeezed for word in _NAMED_WORDS):
             text = _NAMED.sub(rf"\1{HIDDEN}", text)
         return text
-
-    def _without_beginnings(self, text: str, more: Sequence[str]) -> str:
-        """Hide what is left of a secret where a text was cut in the midst of it."""
-        *cut, rest = text.split("\N{HORIZONTAL ELLIPSIS}")
-        for form in (*self._forms, *more):
-            for length in range(len(form), _WHOLE_BELOW - 1, -1):
-                beginning = form[:length].casefold()
-                cut = [
-                    part[:-length] + HIDDEN if part[-length:].casefold() == beginning else part
-                    for part in cut
-                ]
-        return "\N{HORIZONTAL ELLIPSIS}".join([*cut, rest])
 
     def _clean(self, name: str, value: Any) -> Any:
         if _SECRET_NAMES.fullmatch(re.sub(r"[\W_]", "", name).lower()) or isinstance(value, SecretStr):
@@ -118,31 +106,49 @@ class Redactor:
                 return self.text(str(value))
 
 
+def _without_rests(text: str, secrets: Iterable[str]) -> str:
+    """Hide what is left of a secret where a text was cut in the midst of it, or a part of it hidden."""
+    parts = text.split(_CUT)
+    for form in {form for secret in secrets for form, _ in _forms(secret)}:
+        for length in range(len(form) - 1, _WHOLE_BELOW - 1, -1):
+            beginning, end = form[:length].casefold(), form[-length:].casefold()
+            for index, part in enumerate(parts):
+                if index and part.lstrip()[:length].casefold() == end:
+                    parts[index] = HIDDEN + part.lstrip()[length:]
+                elif index < len(parts) - 1 and part.rstrip()[-length:].casefold() == beginning:
+                    parts[index] = part.rstrip()[:-length] + HIDDEN
+    return _CUT.join(parts)
+
+
 def _squeezed(text: str) -> str:
-    return "".join(text.casefold().split())
+    text = text.casefold()
+    return _APART.sub("", text) if "\\" in text else "".join(text.split())
 
 
-def _forms(secret: str) -> set[str]:
-    """Give a secret in the forms in which others write it; a short one only as it is."""
-    if len(secret) < _WHOLE_BELOW:
-        return {secret} - {""}
-    raw = secret.encode()
-    # Within a longer text base64 begins at one of three places, and its ends depend on what is beside it.
-    packed = [base64.b64encode(b"\0" * lead + raw).decode() for lead in range(3)]
-    inner = {code[ceil(8 * lead / 6) : 8 * (lead + len(raw)) // 6] for lead, code in enumerate(packed)}
-    json_text = json.dumps(secret, ensure_ascii=False)[1:-1]
-    return {
-        secret, json_text, json_text.replace("/", "\\/"), json.dumps(secret)[1:-1],
-        quote(secret), quote(secret, safe=""), quote_plus(secret), escape(secret), raw.hex(),
-        *inner, *(code.replace("+", "-").replace("/", "_") for code in inner),
-    }  # fmt: skip
+@lru_cache(256)
+def _forms(secret: str) -> Sequence[tuple[str, str]]:
+    """Give a secret in the forms in which others write it, the longest first, and what is left squeezed.
+
+    A short one only as it is.
+    """
+    forms = {secret}
+    if len(secret) >= _WHOLE_BELOW:
+        raw = secret.encode()
+        # Within a longer text base64 begins at one of three places, and its ends depend on what is beside it.
+        packed = [base64.b64encode(b"\0" * lead + raw).decode() for lead in range(3)]
+        inner = {code[ceil(8 * lead / 6) : 8 * (lead + len(raw)) // 6] for lead, code in enumerate(packed)}
+        as_json = json.dumps(secret, ensure_ascii=False)[1:-1]
+        forms |= {as_json, as_json.replace("/", "\\/"), json.dumps(secret)[1:-1], escape(secret), raw.hex()}
+        forms |= {quote(secret), quote(secret, safe=""), quote_plus(secret)}
+        forms |= inner | {code.replace("+", "-").replace("/", "_") for code in inner}
+    return [(form, _squeezed(form)) for form in sorted(forms, key=len, reverse=True)]
 
 
 def _pattern(form: str) -> str:
     """Match a form wherever it stands, its characters apart too; short or of digits only, as a word."""
     if len(form) < _WHOLE_BELOW:
         return rf"(?<!\w){re.escape(form)}(?!\w)"
-    apart = r"(?:\s|\\[nrt])*".join(map(re.escape, form))
+    apart = f"{_APART.pattern}*".join(map(re.escape, form))
     return rf"(?<!\d){apart}(?!\d)" if form.isdigit() else apart
 
 

@@ -41,8 +41,11 @@ class Pace:
         """Requests per second that may leave just now: what the job allows or, if less, the vendor."""
         return min(self.requests_per_second, self._learned_per_s or math.inf)
 
-    async def permit(self) -> None:
-        """Wait until one request may leave. Raises NoReply (nothing sent) at a shut gate, and at the end."""
+    async def permit(self) -> float:
+        """Wait until one request may leave; give the loop time of it.
+
+        Raises NoReply (nothing sent) at a shut gate, and at the end.
+        """
         while not self._closed:
             if self._shut:
                 raise NoReply(_SHUT)
@@ -55,8 +58,23 @@ class Pace:
                         self._waiting.discard(wait)
             except TimeoutError:
                 continue  # closed, shut, or the rate is another one: look again
-            return
+            return self._permitted_at
         raise NoReply(_STOPPING)
+
+    async def permit_anew(self, given_at: float) -> None:
+        """Permit now what was permitted at `given_at` and took its time since. Raises NoReply, as `permit`.
+
+        At no more than one request in a window the last one permitted need not queue again: it would wait for
+        longer than a call may take, or than a new connection is kept open for it.
+        """
+        is_last = self._permitted_at == given_at and self.allowed_per_s <= 1 / _WINDOW_S
+        if not is_last or self._shut or self._closed or self.hold_left_s > 0:
+            await self.permit()
+            return
+        self._limiter = _limiter(self.requests_per_second)
+        await self._limiter.acquire()  # it is new: at once
+        self._permitted_at = asyncio.get_running_loop().time()
+        self._line_up_anew()
 
     @property
     def is_shut(self) -> bool:
@@ -136,10 +154,12 @@ class Pace:
         self._line_up_anew()
 
     def _line_up_anew(self) -> None:
-        for wait in self._waiting:
-            wait.reschedule(asyncio.get_running_loop().time())
+        while self._waiting:  # each once: a wait that is over already cannot be cut short
+            self._waiting.pop().reschedule(asyncio.get_running_loop().time())
+        if self._learned_per_s is not None:  # the turns that they had taken in advance are free again
+            self._next = self._permitted_at + 1 / self._learned_per_s
 
 
 def _limiter(requests_per_second: float) -> AsyncLimiter:
     burst = max(1, int(requests_per_second / 100))
-    return AsyncLimiter(burst, burst / (requests_per_second - burst + 1))
+    return AsyncLimiter(burst, burst / (requests_per_second + (1 - burst)))  # the sum of a tiny rate is no 0

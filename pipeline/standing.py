@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.model import Status
@@ -105,10 +105,17 @@ class Standing:
 
 
 def standing_from(data: Mapping[str, Any]) -> Standing:
-    """Give back what `data` gave. Raises KeyError, TypeError or ValueError for anything else."""
-    snapshot = dict(data["snapshot"])
-    counts = {Status(name): rows for name, rows in snapshot.pop("counts").items()}
-    return Standing(**{**data, "snapshot": Snapshot(counts=counts, **snapshot)})
+    """Give back what `data` gave, also a later version's, which says more.
+
+    Raises KeyError, TypeError or ValueError for anything else.
+    """
+    snapshot = _known(Snapshot, data["snapshot"])
+    snapshot["counts"] = {Status(name): rows for name, rows in snapshot["counts"].items()}
+    return Standing(**{**_known(Standing, data), "snapshot": Snapshot(**snapshot)})
+
+
+def _known(kind: type[Snapshot | Standing], data: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: data[field.name] for field in fields(kind) if field.name in data}
 
 
 class _Seen(NamedTuple):
@@ -127,12 +134,13 @@ class Gauge:
 
     def __init__(self, reach: Callable[[float], float] = lambda work_s: work_s) -> None:
         self._reach = reach
-        self._seen: deque[_Seen] = deque()
+        self._shown: deque[_Seen] = deque()
+        self._judged: deque[_Seen] = deque()  # a hold adds nothing to it, however long it lasts
 
     def read(self, snapshot: Snapshot, at: float) -> Standing:
         """Take a snapshot in and say how the run stands. What an earlier process settled is no speed."""
         now = self._note(snapshot)
-        then = next(seen for seen in self._seen if seen.elapsed_s >= now.elapsed_s - SHOWN_OVER_S)
+        then = self._shown[0]
         standing = Standing(at, snapshot)
         if (passed_s := now.elapsed_s - then.elapsed_s) > 0:
             standing = replace(
@@ -140,20 +148,25 @@ class Gauge:
                 rows_per_s=(now.settled - then.settled) / passed_s,
                 requests_per_s=(now.requests - then.requests) / passed_s,
             )
-        return replace(standing, eta_s=self._eta_s(snapshot, self._seen[0], now))
+        return replace(standing, eta_s=self._eta_s(snapshot, self._judged[0], now))
 
     def _note(self, snapshot: Snapshot) -> _Seen:
         held_s = 0.0
-        if self._seen:
-            last = self._seen[-1]
+        if self._shown:
+            last = self._shown[-1]
             held_s = last.held_s + (snapshot.elapsed_s - last.elapsed_s if snapshot.holding else 0.0)
         now = _Seen(snapshot.elapsed_s, held_s, snapshot.settled, snapshot.requests)
-        if len(self._seen) > 1 and now.elapsed_s - self._seen[-2].elapsed_s < _APART_S:
-            self._seen.pop()
-        self._seen.append(now)
+        if len(self._shown) > 1 and now.elapsed_s - self._shown[-2].elapsed_s < _APART_S:
+            self._shown.pop()
+        self._shown.append(now)
+        while self._shown[0].elapsed_s < now.elapsed_s - SHOWN_OVER_S:
+            self._shown.popleft()
+        if len(self._judged) > 1 and self._sent_s(self._judged[-2], now) < _APART_S:
+            self._judged.pop()
+        self._judged.append(now)
         # What was held does not use up the minutes that are judged, or a long hold would leave none.
-        while len(self._seen) > 2 and self._sent_s(self._seen[1], now) >= JUDGED_OVER_S:  # noqa: PLR2004
-            self._seen.popleft()
+        while len(self._judged) > 2 and self._sent_s(self._judged[1], now) >= JUDGED_OVER_S:  # noqa: PLR2004
+            self._judged.popleft()
         return now
 
     @staticmethod

@@ -90,16 +90,11 @@ def take_course(work: Import) -> None:
 
 
 async def follow(work: Import, clock: Callable[[], float] = time.time) -> None:
-    """Act on what is asked for until cancelled; each wish is marked as taken once it is in effect.
-
-    A stop that was asked of an earlier process is over with that process.
-    """
-    began = clock()
+    """Act on what is asked for until cancelled; each wish is marked as taken once it is in effect."""
     while True:
         try:
             for wish in await asyncio.to_thread(work.ledger.wishes):
-                if wish.kind is not EventKind.STOP or wish.at >= began:
-                    act(work, wish)
+                act(work, wish)
                 await work.ledger.take(wish, clock())
                 log.info("asked", kind=str(wish.kind), by=wish.by, words=wish.words)
         except SimliftError as error:

@@ -355,8 +355,8 @@ class WorkerPool:
             self.stop(State.STOPPED, f"{decision.stop.code}: {decision.stop.reason}")
 
     async def _heed(self, trip: Trip | None) -> None:
-        """Stop where a guard has tripped, unless it only wants the run held."""
-        if trip is None or self.state is not State.RUNNING:
+        """Stop where a guard has tripped, unless it only wants the run held: then also once it goes on."""
+        if trip is None or not (trip.holds or self.state is State.RUNNING):
             return
         if not trip.holds:
             self._guarded = trip.words

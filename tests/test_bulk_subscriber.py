@@ -14,7 +14,8 @@ from pipeline.errors import NoReply, UsageError
 from pipeline.model import Batch, Chunk, Fault, FaultKind, Reply, Ruling, Verdict
 from pipeline.reconciler import reconcile
 from pipeline.screening import Screen
-from pipeline.settings import WITHOUT_SECRETS, Input, read_table
+from pipeline.secret_references import WITHOUT_SECRETS
+from pipeline.settings import Input, read_table
 from pipeline.targets.bulk_subscriber import BulkSubscriber, Settings, Subscriber
 from pipeline.targets.bulk_subscriber_reply import name_of
 from pipeline.wire import Response

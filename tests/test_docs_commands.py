@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from pipeline.cli import app
+from pipeline.model import Status
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", *(ROOT / "config").iterdir()])
@@ -84,6 +85,28 @@ def test_every_command_that_a_page_shows_parses(page: Path) -> None:
 def test_the_pages_show_commands() -> None:
     found = {example for page in PAGES for example in examples_in(page.read_text("utf-8"))}
     assert {example.split()[1] for example in found} >= COMMANDS.keys()
+
+
+def test_the_guide_says_of_every_status_and_every_exit_code_what_to_do() -> None:
+    guide = (ROOT / "docs" / "operators-guide.md").read_text("utf-8")
+    for status in Status:
+        (row,) = re.findall(rf"^\| `{status}` \| (yes|no) \| .+ \| .+ \|$", guide, re.MULTILINE)
+        assert (row == "yes") == status.good
+    codes = re.findall(r"^\| ([\d, ]+) \| .+ \| .+ \|$", guide, re.MULTILINE)
+    told = {int(code) for row in codes for code in row.split(",")}
+    assert told >= {0, 1, 2, 3, 130, 143}
+    for case in guide.partition("\n## What to do when ...\n")[2].split("\n### ")[1:]:
+        assert re.findall(r"^\*\*(See|Means|Type):\*\*", case, re.MULTILINE) == ["See", "Means", "Type"], case
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.suffix == ".md"], ids=lambda page: page.name)
+def test_every_link_to_a_page_of_ours_leads_somewhere(page: Path) -> None:
+    for place, anchor in re.findall(r"\]\((?!\w+:)([^)#]*)#?([^)]*)\)", page.read_text("utf-8")):
+        target = page.parent / place if place else page
+        assert target.exists(), place
+        if anchor:
+            titles = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_a_wrong_example_would_be_seen() -> None:

@@ -257,9 +257,9 @@ async def test_a_request_is_made_after_permission_is_given() -> None:
     seen: list[str] = []
 
     class Told(Pace):
-        async def permit(self) -> None:
+        async def permit(self) -> float:
             seen.append("permit")
-            await super().permit()
+            return await super().permit()
 
     def make() -> Request:
         seen.append("made")
@@ -285,6 +285,33 @@ async def test_a_request_that_gets_no_permission_is_neither_made_nor_counted() -
                 await asking
             assert http.requests == 0
         assert server.connections == 0
+    assert (raised.value.fault.kind, raised.value.fault.reached) == (FaultKind.WITHDRAWN, False)
+
+
+async def test_a_new_connection_at_a_low_rate_does_not_use_up_another_turn() -> None:
+    limits = Limits(connect_timeout_s=1, reply_timeout_s=1)
+    async with (
+        serving(replying(OK)) as server,
+        open_http(f"http://127.0.0.1:{server.port}", Pace(0.01), limits) as http,
+    ):
+        assert (await http.exchange(request)).status == 200
+
+
+async def test_what_waits_too_long_on_a_new_connection_is_turned_away_and_not_lost() -> None:
+    pace = Pace(50)
+
+    class Held(Pace):
+        async def permit_anew(self, given_at: float) -> None:
+            pace.hold(60, "the vendor pushed back")  # to another request, meanwhile
+            await pace.permit_anew(given_at)
+
+    async with serving(replying(OK)) as server:
+        limits = Limits(connect_timeout_s=0.1, reply_timeout_s=0.2)
+        async with open_http(f"http://127.0.0.1:{server.port}", Held(50), limits) as http:
+            with pytest.raises(NoReply) as raised:
+                await http.exchange(request)
+            assert http.requests == 0
+        assert server.requests == []
     assert (raised.value.fault.kind, raised.value.fault.reached) == (FaultKind.WITHDRAWN, False)
 
 

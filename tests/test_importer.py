@@ -171,3 +171,11 @@ def test_a_run_whose_books_do_not_balance_is_not_called_finished(
     assert (record.state, record.exit_code) == (State.STOPPED, 3)
     assert "the books do not balance: 1 rows read, 1 accounted for, 1 still open" in record.stop_reason
     work.ledger.close()
+
+
+def test_a_run_that_is_stopped_before_its_workers_stand_sends_nothing(tmp_path: Path) -> None:
+    work = start([str(delivery(tmp_path))], job(), tmp_path / "runs", "one")
+    work.stop(2)
+    record = asyncio.run(work.run())
+    work.ledger.close()
+    assert (record.state, record.exit_code, work.ledger.batches()) == (State.INTERRUPTED, 130, 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,3 +105,14 @@ def test_findings_replace_those_before_the_largest_first(ledger: SqliteLedger) -
     few, many = FindingTally("few", 2, "row 1: \ud800"), FindingTally("many", 9, "row 2")
     ledger.write_findings([few, many])
     assert ledger.findings() == [many, FindingTally("few", 2, "row 1: ?")]
+
+
+@pytest.mark.parametrize(
+    "data", ['{"at": 1.0}', '{"at": 1.0, "snapshot": {"counts": {"lost": 1}}}', "[1]", "no"]
+)
+def test_a_standing_that_another_version_wrote_in_another_way_is_none(
+    ledger: SqliteLedger, tmp_path: Path, data: str
+) -> None:
+    with closing(sqlite3.connect(next(tmp_path.rglob("ledger.sqlite")))) as connection, connection:
+        connection.execute("INSERT INTO standing VALUES (1, ?)", (data,))
+    assert ledger.standing() is None

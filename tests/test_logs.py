@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import logging
 import os
+import re
 import stat
+import threading
+from html import escape
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 import structlog
@@ -225,4 +231,110 @@ def test_afterwards_nothing_is_logged_anywhere(tmp_path: Path, capsys: pytest.Ca
     logged(tmp_path)
     structlog.get_logger("test").error("nobody hears this")
     assert len((tmp_path / "log.jsonl").read_text("utf-8").splitlines()) == 1
+    assert capsys.readouterr() == ("", "")
+
+
+# ---------------------------------------------------------------- secrets in other clothes
+
+ODD = 'p4ss"w/rd\\Ty8&é'
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ODD,
+        ODD.upper(),
+        f"x{ODD}y",
+        json.dumps({"password": ODD}),
+        json.dumps(ODD, ensure_ascii=False).replace("/", "\\/"),
+        quote(ODD, safe=""),
+        quote_plus(ODD),
+        escape(ODD),
+        ODD.encode().hex(),
+        base64.b64encode(ODD.encode()).decode(),
+        base64.b64encode(f"user:{ODD}".encode()).decode(),
+        base64.urlsafe_b64encode(f"us:{ODD}:".encode()).decode(),
+        f"{ODD[:5]}\n {ODD[5:]}",
+        f"{ODD[:5]}\\n{ODD[5:]}",
+        f"HTTP 500: {ODD[:9]}…",
+        f"said … {ODD[6:]} again",
+    ],
+)
+def test_a_secret_is_known_in_whatever_form_it_is_said(said: str) -> None:
+    shown = Redactor([ODD]).hidden(f"the vendor said {said} of it")
+    assert HIDDEN in shown
+    for part in (ODD[:6], ODD[-6:], quote(ODD[-6:]), ODD.encode()[3:-3].hex()):
+        assert part.casefold() not in shown.casefold()
+    assert base64.b64encode(ODD.encode())[6:-6].decode() not in shown
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Authorization: Bearer abc123def456",
+        '{"RT-Signature": "7EB765E27DF5373D"}',
+        "api_key=abcd1234efgh&x=1",
+        "{'Authorization': 'Basic dXNlcjpwYXNz1='}",
+    ],
+)
+def test_what_a_text_calls_a_secret_is_hidden_though_nobody_knows_it(said: str) -> None:
+    shown = Redactor().hidden(said)
+    assert HIDDEN in shown
+    assert not re.search(r"abc123|7EB765|abcd1234|dXNlc", shown)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "the token was refused: HTTP 401",
+        "signature: mismatch",
+        "Bearer authentication required",
+        "access_code: the environment variable SIM_EXPRESS_ACCESS_CODE is not set",
+        "code 000106: the items are more than 1000",
+    ],
+)
+def test_words_about_secrets_stay(said: str) -> None:
+    assert Redactor(["1111"]).hidden(said) == said
+
+
+def test_a_short_secret_is_hidden_as_a_word_of_its_own_only() -> None:
+    assert (
+        Redactor(["1111"]).hidden("code 1111 of 8935711111100000001")
+        == f"code {HIDDEN} of 8935711111100000001"
+    )
+
+
+def test_more_secrets_may_be_named_for_one_text() -> None:
+    redactor = Redactor([SECRET])
+    assert redactor.hidden(f"{SECRET} and t0ken-of-today", "t0ken-of-today") == f"{HIDDEN} and {HIDDEN}"
+    assert redactor.hidden("t0ken-of-today") == "t0ken-of-today"
+
+
+def test_a_number_long_enough_to_be_an_identifier_is_masked(tmp_path: Path) -> None:
+    assert logged(tmp_path, value=353711001000003, deep=[8935711001000000007], bytes=4_096) == {
+        **logged_shape(tmp_path), "value": "353711…0003", "deep": ["893571…0007"], "bytes": 4_096,
+    }  # fmt: skip
+
+
+def test_every_line_bears_the_run_also_from_a_thread_of_its_own(tmp_path: Path) -> None:
+    with log_to(tmp_path / "log.jsonl", Redactor(), run_id="night"):
+        thread = threading.Thread(target=structlog.get_logger().info, args=("from afar",))
+        thread.start()
+        thread.join()
+    assert json.loads((tmp_path / "log.jsonl").read_text("utf-8"))["run"] == "night"
+
+
+def test_what_libraries_log_goes_through_the_same_hands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with log_to(tmp_path / "log.jsonl", Redactor([SECRET]), run_id="night"):
+        try:
+            json.loads(SECRET)
+        except ValueError as error:
+            error.add_note(SECRET)
+            logging.getLogger("some.library").exception("cannot read %s of %s", SECRET, ICCID)
+    found = json.loads((tmp_path / "log.jsonl").read_text("utf-8"))
+    assert found["event"] == f"cannot read {HIDDEN} of 893571…0007"
+    assert (found["library"], found["run"], found["level"]) == ("some.library", "night", "error")
+    assert SECRET not in found["exception"]
     assert capsys.readouterr() == ("", "")

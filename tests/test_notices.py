@@ -21,6 +21,7 @@ from pipeline.ledgers.sqlite import SqliteLedger
 from pipeline.model import RunRecord, State
 from pipeline.notices import Herald, signed_headers
 from pipeline.settings import Notify, job_from
+from pipeline.work import notify_secret_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -128,6 +129,22 @@ async def test_start_hold_guard_and_end_are_told_in_their_order(
         json.dumps({"run_id": "night", "counts": {"succeeded": 3}})
     }
     assert not troubles(ledger)
+
+
+async def test_what_is_being_told_when_the_run_ends_is_told_once_and_before_the_end(
+    receiver: Receiver, ledger: SqliteLedger
+) -> None:
+    receiver.statuses = [503, 503]  # the start is still on its way
+    told = herald(ledger, webhook=receiver.url)
+    watching = asyncio.ensure_future(told.watch())
+    async with asyncio.timeout(20):
+        while not receiver.taken:  # noqa: ASYNC110 - a server of the test's own
+            await asyncio.sleep(0.001)
+    await happened(ledger, EventKind.GUARD, "37 of the last 1,000 items were not good")
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    await told.end("finished")
+    assert [said["event"] for said in receiver.said] == ["start", "start", "start", "guard", "end"]
 
 
 async def test_only_what_was_asked_for_is_told(receiver: Receiver, ledger: SqliteLedger) -> None:
@@ -258,3 +275,12 @@ def test_a_secret_is_kept_as_a_reference() -> None:
 def test_a_misspelt_occasion_is_named() -> None:
     with pytest.raises(UsageError, match=r"notify\.on\.0"):
         job(on=["begin"])
+
+
+def test_a_secret_that_no_webhook_can_be_signed_with_is_said_before_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOOK", "whsec_not base64!")
+    table = {"target": {"kind": "sim-express"}, "notify": {"secret": "env:HOOK"}}
+    with pytest.raises(UsageError, match=r"^job: notify\.secret: what follows whsec_ must be base64"):
+        notify_secret_of(job_from(table, where="job"))

@@ -164,3 +164,57 @@ def test_what_the_vendor_allows_bounds_what_is_allowed() -> None:
     assert pace.allowed_per_s == 4
     pace.learn(40.0)
     assert pace.allowed_per_s == 10
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_second_gate_may_be_shut_while_those_the_first_turned_away_are_still_leaving(turns: int) -> None:
+    async def story() -> None:
+        pace = Pace(0.01)
+        waiting = [asyncio.ensure_future(pace.permit()) for _ in range(3)]
+        await asyncio.sleep(1)
+        pace.shut("hold", "held by anna")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        pace.shut("window", "the window is closed")
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(end) for end in ends] == [float, NoReply, NoReply]
+
+    run(story())
+
+
+def test_many_tunes_do_not_use_up_the_turns_of_a_learned_rate() -> None:
+    async def story() -> list[float]:
+        pace = Pace(10)
+        pace.learn(0.5)
+        for number in range(20):
+            asyncio.get_running_loop().call_at(10 + number / 2, pace.tune, 11.0 + number % 2)
+        return await permits(pace, 10, 100)
+
+    assert len(run(story())) == pytest.approx(50, abs=2)
+
+
+def test_the_last_one_permitted_at_a_low_rate_need_not_queue_again_and_the_next_keeps_its_distance() -> None:
+    async def story() -> list[float]:
+        pace = Pace(0.01)
+        others = asyncio.ensure_future(permits(pace, 3, 250))
+        await asyncio.sleep(0)
+        given_at = await pace.permit()
+        await asyncio.sleep(3)
+        await pace.permit_anew(given_at)
+        assert now() - given_at == pytest.approx(3, abs=0.001)
+        return [time for time in await others if time > given_at]
+
+    later = run(story())
+    assert later == sorted(later)
+    assert not later or later[0] >= 100
+
+
+def test_who_was_overtaken_queues_again() -> None:
+    async def story() -> float:
+        pace = Pace(0.5)
+        given_at = await pace.permit()
+        await pace.permit()
+        await pace.permit_anew(given_at)
+        return now()
+
+    assert run(story()) == pytest.approx(4, abs=0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -104,6 +105,22 @@ def test_what_is_held_does_not_count_as_slowness() -> None:
     assert held.eta_s == pytest.approx((10_000 - 900) / 100, rel=0.02)
 
 
+def test_a_long_hold_is_not_remembered_look_by_look() -> None:
+    gauge = Gauge()
+    [read(gauge, 100 * second, second) for second in range(200)]
+    tracemalloc.start()
+    try:
+        for look in range(40_000):
+            held = read(gauge, 20_000, 200 + look / 4, holding="held by anna", reading_done=True)
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 200_000
+    assert held.rows_per_s == 0
+    again = read(gauge, 20_100, 200 + 10_001, reading_done=True, rows_read=40_000)
+    assert again.eta_s == pytest.approx(199, rel=0.02)
+
+
 def test_a_hold_with_a_known_end_is_waited_for_first() -> None:
     gauge = Gauge()
     eta(gauge=gauge, reading_done=True)
@@ -164,3 +181,9 @@ def test_a_run_with_free_slots_waits_for_its_inventory() -> None:
 def test_a_standing_comes_back_from_its_data() -> None:
     standing = Standing(1.5, snapshot(480, 12.0, holding="held by anna", paused=True), 40.0, 4.0, 30.0)
     assert standing_from(json.loads(json.dumps(standing.data()))) == standing
+
+
+def test_what_a_later_version_says_besides_is_left_out() -> None:
+    data = Standing(1.0, snapshot(7)).data()
+    later = data | {"mood": "fine", "snapshot": data["snapshot"] | {"lanes": 3}}
+    assert standing_from(later) == Standing(1.0, snapshot(7))

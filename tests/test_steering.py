@@ -10,6 +10,7 @@ import pytest
 from pipeline.asking import ask
 from pipeline.chronicle import Event, EventKind
 from pipeline.errors import UsageError
+from pipeline.model import State
 from pipeline.runs import existing_run, go_on, open_ledger, start
 from pipeline.settings import Job, Limits, job_from
 from pipeline.steering import GATE, act, course_of, follow, take_course, tuned
@@ -133,11 +134,11 @@ def test_every_wish_is_kept_with_time_person_and_what_it_changes(stopped: Path) 
     assert event.words == f"concurrency 16 -> 4 by {event.by}: night"
 
 
-async def followed(work: Import, *wishes: Event, began: float = 0.0) -> None:
+async def followed(work: Import, *wishes: Event) -> None:
     """Let a run follow these wishes, and no longer."""
     for asked in wishes:
         work.ledger.wish(asked)
-    following = asyncio.ensure_future(follow(work, clock=lambda: began))
+    following = asyncio.ensure_future(follow(work))
     async with asyncio.timeout(20):
         while work.ledger.wishes():  # noqa: ASYNC110 - a ledger has no event to wait for
             await asyncio.sleep(0)
@@ -157,14 +158,40 @@ def test_a_wish_is_marked_once_it_is_in_effect(stopped: Path) -> None:
 def test_a_stop_asked_of_an_earlier_process_is_over_with_it(
     stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = go_on(stopped)
     stops: list[str] = []
+    before = open_ledger(stopped, read_only=True)
+    before.wish(wish(STOP, "stopped by anna"))
+    work = go_on(stopped)
     monkeypatch.setattr(work, "stop_for", stops.append)
-    asyncio.run(followed(work, wish(STOP, "stopped by anna", at=99.0), began=100.0))
+    asyncio.run(followed(work))
     assert not stops
-    asyncio.run(followed(work, wish(STOP, "stopped by anna", at=101.0), began=100.0))
+    assert before.wishes() == []
+    asyncio.run(followed(work, wish(STOP, "stopped by anna")))
     assert stops == ["stopped by anna; `simlift resume` goes on from here"]
     work.ledger.close()
+
+
+def test_a_stop_asked_while_a_process_is_still_taking_the_run_up_is_meant_for_it(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = go_on(stopped)  # owns the run; nothing has begun yet, and by its clock it may be later already
+    stops: list[str] = []
+    monkeypatch.setattr(work, "stop_for", stops.append)
+    work.ledger.wish(wish(STOP, "stopped by anna", at=0.0))
+    asyncio.run(followed(work))
+    assert len(stops) == 1
+    work.ledger.close()
+
+
+def test_a_hold_that_a_finished_run_was_left_with_can_be_released_for_a_retry(stopped: Path) -> None:
+    ask(stopped, HOLD, changes={})
+    work = go_on(stopped)
+    work.ledger.update_run(state=State.FINISHED)
+    work.ledger.close()
+    (line,) = ask(stopped, RELEASE, changes={})
+    assert "released" in line
+    with pytest.raises(UsageError, match="finished"):
+        ask(stopped, RELEASE, changes={})
 
 
 def test_a_release_opens_the_gate_that_a_hold_has_shut(stopped: Path) -> None:

@@ -53,3 +53,16 @@ async def test_a_call_without_an_answer_bears_our_name() -> None:
     with pytest.raises(NoReply):
         await timed.exchange(request)
     assert timed.request_id == "ours"
+
+
+async def test_what_the_requests_bore_to_be_known_by_is_kept_as_secrets() -> None:
+    http = TimedHttp(Vendor({}, {}), lambda _: None)
+    headers = {
+        "Authorization": "Bearer abc",
+        "RT-Signature": "7EB7",
+        "Content-Type": "text/plain",
+        "X-Key": "",
+    }
+    await http.exchange(lambda: Request("GET", "/", headers))
+    await http.exchange(lambda: Request("GET", "/", {"authorization": "Bearer def"}))
+    assert http.secrets == ("abc", "7EB7", "def")

@@ -33,6 +33,7 @@ def status(
     """Show how runs stand."""
     from pipeline import reports
     from pipeline.attended import result_lines
+    from pipeline.reports.shown import shown
     from pipeline.runs import existing_run, owner_of, run_ids
 
     if watch:
@@ -45,17 +46,20 @@ def status(
     found = of_each(
         [run_id] if run_id else run_ids(runs),
         runs,
-        lambda ledger: (reports.summary(ledger), ledger.standing()),
+        lambda ledger: (reports.summary(ledger), ledger.standing(), shown(ledger.run().stop_reason, 1_000)),
     )
-    under_way = {summary.run_id: owner_of(runs / summary.run_id) for summary, _ in found}
+    under_way = {summary.run_id: owner_of(runs / summary.run_id) for summary, _, _ in found}
     if as_json:
-        data = [reports.status_data(*each, under_way[each[0].run_id]) for each in found]
+        data = [
+            reports.status_data(summary, standing, under_way[summary.run_id])
+            for summary, standing, _ in found
+        ]
         print_json(data[0] if run_id else data)
     elif not found:
         print_lines([f"no runs in {runs}"])
     else:
-        for summary, standing in found:
-            print_lines(result_lines(summary, runs / summary.run_id))
+        for summary, standing, because in found:
+            print_lines(result_lines(summary, runs / summary.run_id, because))
             print_lines(reports.status_lines(summary, standing, under_way[summary.run_id]))
 
 

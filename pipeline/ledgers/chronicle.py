@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pipeline.chronicle import Event, EventKind, Sample
@@ -28,6 +29,11 @@ def note(event: Event, connection: sqlite3.Connection) -> None:
 def take(wish: Event, at: float, connection: sqlite3.Connection) -> None:
     """Write down that a wish has been acted on."""
     connection.execute(SQL["take wish"], (at, wish.id))
+
+
+def lapse(at: float, connection: sqlite3.Connection) -> None:
+    """Write down that a stop which nobody acted on is over: it was asked of an owner that is gone."""
+    connection.execute(SQL["lapse"], (at,))
 
 
 def wishes(connection: sqlite3.Connection) -> list[Event]:
@@ -68,9 +74,11 @@ def write_standing(standing: Standing, connection: sqlite3.Connection) -> None:
 
 
 def standing(connection: sqlite3.Connection) -> Standing | None:
-    """Give how the run last stood, None where nobody said."""
+    """Give how the run last stood, None where nobody said, or another version in a way unknown here."""
     found = connection.execute(SQL["standing"]).fetchone()
-    return standing_from(json.loads(found[0])) if found else None
+    with suppress(KeyError, TypeError, ValueError):
+        return standing_from(json.loads(found[0])) if found else None
+    return None
 
 
 def write_findings(tallies: Sequence[FindingTally], connection: sqlite3.Connection) -> None:

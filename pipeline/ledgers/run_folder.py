@@ -55,7 +55,8 @@ def hold(folder: Path) -> int:
         holder = _holder(lock)
         os.close(lock)
         raise UsageError(
-            f"run {folder.name} is in use by process {holder}; wait until it has ended, or stop it"
+            f"run {folder.name} is in use by process {holder}; look on with simlift status {folder.name} "
+            f"--watch, or end it with simlift stop {folder.name}"
         ) from None
     except OSError as error:
         os.close(lock)

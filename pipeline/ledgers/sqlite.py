@@ -80,10 +80,16 @@ class SqliteLedger(LedgerReader):
             return cls(path, None, None)
         lock = run_folder.hold(folder)
         try:
-            return cls._owned(path, lock, inline=inline)
+            ledger = cls._owned(path, lock, inline=inline)
         except BaseException:
             os.close(lock)
             raise
+        try:
+            ledger._owner.write_now(partial(chronicle.lapse, time.time()))  # noqa: SLF001 - its own class
+        except BaseException:
+            ledger.close()
+            raise
+        return ledger
 
     @staticmethod
     def owner(folder: Path) -> str:

@@ -355,6 +355,9 @@ INSERT INTO event (at, kind, words, by, data, taken_at) VALUES (?, ?, ?, ?, ?, ?
 -- name: take wish
 UPDATE event SET taken_at = ? WHERE id = ? AND taken_at IS NULL;
 
+-- name: lapse
+UPDATE event SET taken_at = ? WHERE taken_at IS NULL AND kind = 'stop';
+
 -- name: wishes
 SELECT id, at, kind, words, by, data, taken_at FROM event WHERE taken_at IS NULL ORDER BY id;
 

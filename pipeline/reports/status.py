@@ -47,8 +47,10 @@ def progress_data(standing: Standing) -> dict[str, Any]:
 
 def status_lines(summary: Summary, standing: Standing | None, owner: str) -> list[str]:
     """Say who is at work on a run that is not finished, and how it stands."""
-    if summary.state is not State.RUNNING:
+    if summary.state is State.FINISHED:
         return []
+    if summary.state is not State.RUNNING:
+        return [f"  simlift resume {summary.run_id} goes on from there"]
     if not owner:
         return [f"  no process is at work on it; simlift resume {summary.run_id} goes on"]
     lines = [f"  process {owner} is at work on it; simlift status {summary.run_id} --watch looks on"]

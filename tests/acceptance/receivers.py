@@ -1,4 +1,4 @@
-"""Servers of the tests' own on the loopback, for what a run says to others: webhooks, spans; and to vendors."""
+"""Servers of the tests' own on the loopback, for what a run says: webhooks, spans, requests to a vendor."""
 
 from __future__ import annotations
 
@@ -39,10 +39,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 @contextmanager
 def receiving(answer: Callable[[Received], Answer | bytes]) -> Iterator[Receiver]:
-    """Serve as long as the context lasts. An answer of mere bytes is put on the wire as it is, and then the end.
-
-    Raises what is wrong with `answer` in the server's thread, where it breaks the connection.
-    """
+    """Serve as long as the context lasts. An answer of mere bytes is put on the wire as it is."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -65,7 +62,7 @@ def receiving(answer: Callable[[Received], Answer | bytes]) -> Iterator[Receiver
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PATCH = do_HEAD = _take
+        do_GET = do_POST = do_PATCH = do_HEAD = _take  # noqa: N815 - http.server's names
 
         def handle(self) -> None:
             with suppress(ConnectionError):

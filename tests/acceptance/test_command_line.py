@@ -193,7 +193,9 @@ def test_a_reason_to_stop_is_printed_without_whole_identifiers(
     ended = simlift("run", inventory, "--job", simlift.job(vendor.url), "--run-id", "stop")
     assert ended.code == 3
     assert "not yours" in ended.out + ended.err
-    assert number not in ended.out + ended.err
+    told = simlift("status", "stop")
+    assert "  because: 101009: not yours" in told.out
+    assert number not in ended.out + ended.err + told.out
 
 
 def test_results_go_to_standard_output_and_progress_to_the_terminal_on_standard_error(

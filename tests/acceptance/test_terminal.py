@@ -26,7 +26,10 @@ class Terminal:
     """One screen on which a shell command runs; `screen` is what stands there, without colours."""
 
     def __init__(self, server: str, name: str, folder: Path, command: str, *, width: int) -> None:
-        self._tmux = ["tmux", "-L", server]
+        # A server of its own, whose windows have this size: beside others tmux gives it theirs for a while.
+        settings = folder / f"{name}.conf"
+        settings.write_text(f"set -g default-size {width}x30\n", "utf-8")
+        self._tmux = ["tmux", "-f", str(settings), "-L", server]
         self._name = name
         size = ["-x", str(width), "-y", "30"]
         shell = f'cd {shlex.quote(str(folder))}; {command}; echo "[exit $?]"; exec cat'
@@ -57,18 +60,21 @@ def start_terminal(simlift: Program) -> Iterator[Callable[..., Terminal]]:
     """Give a starter of terminals that run simlift, which are gone after the test."""
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed, so no terminal can be driven")
-    server = f"simlift-{uuid.uuid4().hex[:8]}"
+    servers: list[str] = []
 
     def start(*words: str | Path, width: int = 100, environment: str = "") -> Terminal:
         secrets = " ".join(
             f"{name}={shlex.quote(simlift.environment[name])}"
             for name in ("SIM_EXPRESS_ACCESS_CODE", "SIM_EXPRESS_SECRET_CODE")
         )
-        command = f"env -u NO_COLOR {secrets} {environment} {shlex.join([SIMLIFT, *map(str, words)])}"
-        return Terminal(server, uuid.uuid4().hex[:8], simlift.folder, command, width=width)
+        command = f"env -u NO_COLOR -u COLUMNS -u LINES {secrets} {environment} {shlex.join([SIMLIFT, *map(str, words)])}"
+        name = uuid.uuid4().hex[:8]
+        servers.append(f"simlift-{name}")
+        return Terminal(servers[-1], name, simlift.folder, command, width=width)
 
     yield start
-    subprocess.run(["tmux", "-L", server, "kill-server"], check=False, capture_output=True)
+    for server in servers:
+        subprocess.run(["tmux", "-L", server, "kill-server"], check=False, capture_output=True)
 
 
 def steady(simlift: Program, vendor: Vendor, *, rows: int = 3000) -> tuple[Path, Path]:
