@@ -21,12 +21,11 @@ from pipeline.feed import Feed
 from pipeline.guards import Guards
 from pipeline.http_client import open_http
 from pipeline.logs import Redactor
-from pipeline.model import ExitCode, FindingTally, RunRecord, State, Status
+from pipeline.model import ExitCode, FindingTally, RunRecord, Snapshot, State, Status
 from pipeline.observed_http import ObservedHttp
 from pipeline.pace import Pace
 from pipeline.secret_references import secrets_fetched
 from pipeline.settings import Job, Limits
-from pipeline.standing import Snapshot
 from pipeline.work import batch_items_of
 from pipeline.worker_pool import WorkerPool
 

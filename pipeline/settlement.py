@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import astuple
 
-from pipeline.model import Completion, Exceptional, Fault, Final, Setback, Settlement, Status, Verdicts
+from pipeline.model import (
+    Completion,
+    Exceptional,
+    Fault,
+    FaultKind,
+    Final,
+    Setback,
+    Settlement,
+    Status,
+    Verdicts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +38,8 @@ def settlement_of(
     if decision.void:
         return Settlement(batch.id, void=True, request_id=request_id, fault=fault)
     if _lost(batch, decision):
+        if outcome is not None and fault is None:  # there was an answer, and it said this of every item
+            fault = Fault(FaultKind.LOST, decision.again[0].code, decision.again[0].reason)
         return Settlement(batch.id, lost=True, request_id=request_id, fault=fault)
     said = outcome.exceptions if isinstance(outcome, Verdicts) else {}
     spoken_of = {*decision.final, *decision.promised}.union(*(again.indices for again in decision.again))

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.model import Status
+from pipeline.model import Snapshot, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,54 +19,6 @@ SHOWN_OVER_S = 30.0  # what is called the rate now
 JUDGED_OVER_S = 180.0  # what the time left is judged by
 AT_THE_LIMIT = 0.9  # of the allowed rate
 _APART_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Where a run stands now.
-
-    `elapsed_s` is the time of this process, `duration_s` with that of the ones before it. `rate_per_s` and
-    `concurrency` are what is allowed just now, `limit_per_s` and `ceiling` the most that they may be by the
-    limits. `holding` says in words why nothing leaves, `hold_left_s` for how long yet, where that is known,
-    `paused` that only a person can end it.
-    """
-
-    counts: Mapping[Status, int]
-    rows_read: int
-    bytes_read: int
-    bytes_total: int
-    reading_done: bool
-    batches: int
-    requests: int
-    in_flight: int
-    waiting: int
-    elapsed_s: float
-    duration_s: float = 0.0
-    holding: str = ""
-    hold_left_s: float = 0.0
-    paused: bool = False
-    open_tickets: int = 0
-    rate_per_s: float = 0.0
-    limit_per_s: float = 0.0
-    concurrency: int = 0
-    ceiling: int = 0
-
-    @property
-    def settled(self) -> int:
-        """Count the rows that have a final status."""
-        return sum(self.counts.values())
-
-    @property
-    def rows_expected(self) -> float:
-        """Estimate the rows of the inventory from how much of it has been read."""
-        if self.reading_done or not self.bytes_read:
-            return self.rows_read
-        return self.rows_read * max(1.0, self.bytes_total / self.bytes_read)
-
-    @property
-    def share(self) -> float:
-        """Give the share of rows that have a final status, 0 to 1."""
-        return min(1.0, self.settled / self.rows_expected) if self.rows_expected else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.errors import UsageError
 from pipeline.metrics import Metrics, served
-from pipeline.model import RunRecord, State, Status
-from pipeline.standing import Snapshot, Standing
+from pipeline.model import RunRecord, Snapshot, State, Status
+from pipeline.standing import Standing
 from pipeline.wire import Request
 
 RECORD = RunRecord(

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 from virtual_clock import now, run
 
-from pipeline.model import Portion, Status
+from pipeline.model import Portion, Snapshot, Status
 from pipeline.progress import LINE_EVERY_S, Reading, duration, line, panel, watch
-from pipeline.standing import Gauge, Snapshot, Standing
+from pipeline.standing import Gauge, Standing
 
 
 def snapshot(settled: int = 0, elapsed_s: float = 0.0, **more: Any) -> Snapshot:

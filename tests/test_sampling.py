@@ -13,9 +13,8 @@ from virtual_clock import run
 from pipeline.chronicle import Sample
 from pipeline.errors import LedgerError
 from pipeline.ledgers.sqlite import SqliteLedger
-from pipeline.model import Status
+from pipeline.model import Snapshot, Status
 from pipeline.sampling import sample
-from pipeline.standing import Snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path

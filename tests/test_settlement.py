@@ -46,6 +46,13 @@ def test_a_batch_that_is_in_doubt_as_a_whole_at_its_first_send_needs_no_rows() -
     assert settlement_of(batch_of([5, 6, 7], id=3), decision) == Settlement(3, lost=True)
 
 
+def test_a_batch_in_doubt_for_what_its_answer_said_keeps_those_words() -> None:
+    decision = Decision(again=(again(0, 1, in_doubt=True),))
+    short = Verdict(Ruling.OPEN, "busy", "later")
+    settlement = settlement_of(batch_of([5, 6], id=3), decision, Verdicts({0: short, 1: short}))
+    assert settlement == Settlement(3, lost=True, fault=Fault(FaultKind.LOST, "busy", "later"))
+
+
 @pytest.mark.parametrize(
     ("batch", "decision"),
     [

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pipeline.model import Status
-from pipeline.standing import JUDGED_OVER_S, SHOWN_OVER_S, Gauge, Snapshot, Standing, standing_from
+from pipeline.model import Snapshot, Status
+from pipeline.standing import JUDGED_OVER_S, SHOWN_OVER_S, Gauge, Standing, standing_from
 
 
 def snapshot(settled: int = 0, elapsed_s: float = 0.0, **more: Any) -> Snapshot:

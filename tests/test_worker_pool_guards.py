@@ -209,3 +209,15 @@ def test_a_run_held_by_a_guard_can_be_stopped(tmp_path: Path) -> None:
     ended = work(tmp_path, vendor, [100] * 10, guards=guard, concurrency=1, meanwhile=stop_soon)
     assert ended.state is State.INTERRUPTED
     assert sizes(vendor) == [100]
+
+
+def test_a_new_code_that_is_heard_while_the_run_drains_holds_it_for_when_it_goes_on(tmp_path: Path) -> None:
+    async def stop_soon(pool: WorkerPool) -> None:
+        await asyncio.sleep(0.05)
+        pool.stop(State.INTERRUPTED, "asked to")
+
+    vendor = refusing(lambda at: at == 5)
+    guard = Guards(new_code="hold")
+    ended = work(tmp_path, vendor, [100] * 10, guards=guard, concurrency=1, meanwhile=stop_soon)
+    assert (ended.state, ended.reason) == (State.INTERRUPTED, "asked to")
+    assert [trip.holds for trip in ended.trips] == [True]

@@ -67,7 +67,8 @@ def start_terminal(simlift: Program) -> Iterator[Callable[..., Terminal]]:
             f"{name}={shlex.quote(simlift.environment[name])}"
             for name in ("SIM_EXPRESS_ACCESS_CODE", "SIM_EXPRESS_SECRET_CODE")
         )
-        command = f"env -u NO_COLOR -u COLUMNS -u LINES {secrets} {environment} {shlex.join([SIMLIFT, *map(str, words)])}"
+        surroundings = f"env -u NO_COLOR -u COLUMNS -u LINES {secrets} {environment}"
+        command = f"{surroundings} {shlex.join([SIMLIFT, *map(str, words)])}"
         name = uuid.uuid4().hex[:8]
         servers.append(f"simlift-{name}")
         return Terminal(servers[-1], name, simlift.folder, command, width=width)

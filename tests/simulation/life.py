@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from plan import Ending
 
     from pipeline.importer import Import
-    from pipeline.standing import Snapshot
+    from pipeline.model import Snapshot
 
 MOST_STEPS = 1_500_000
 RELEASED_AFTER_S = 40.0
