@@ -18,7 +18,7 @@ class TimedHttp:
     """Times the last exchange of one send, in seconds, from the moment its request may leave.
 
     `opened` is told that moment of the first exchange; `sent` says whether it came. `request_id` names
-    the last exchange: in the vendor's words, where its answer has some, else in those it was sent with.
+    the last exchange in the words it was sent with, `answer_id` in the vendor's, where its answer has some.
     `secrets` are those that the requests bore in their headers: a vendor may say them back.
     """
 
@@ -27,7 +27,7 @@ class TimedHttp:
         self._opened = opened
         self.sent = False
         self.round_trip_s = 0.0
-        self.request_id = ""
+        self.request_id = self.answer_id = ""
         self.secrets: tuple[str, ...] = ()
 
     @property
@@ -47,13 +47,13 @@ class TimedHttp:
                 self.sent = True
                 self._opened(began)
             request = make_request()
-            self.request_id = request_id_of(request.headers)
+            self.request_id, self.answer_id = request_id_of(request.headers), ""
             self.secrets += secrets_in(request.headers)
             return request
 
         try:
             response = await self._http.exchange(stamped)
-            self.request_id = request_id_of(response.headers) or self.request_id
+            self.answer_id = request_id_of(response.headers)
             return response
         finally:
             self.round_trip_s = loop.time() - began

@@ -284,8 +284,8 @@ class WorkerPool:
         )
         fault = outcome if isinstance(outcome, Fault) else None
         self._vendor.paced_by(timed, fault, pushed_back=decision.pushed_back, items=len(batch))
-        request_id = self._hide(timed.request_id, *timed.secrets)
-        settlement = settlement_of(batch, decision, outcome, request_id)
+        said_id = self._hide(timed.answer_id, *timed.secrets) if timed.answer_id else ""
+        settlement = settlement_of(batch, decision, outcome, said_id or timed.request_id)
         await asyncio.shield(self._ledger.settle(settlement))
         plain = 0 if settlement.leaves_all_open else len(batch) - len(settlement.exceptional)
         self._count(settlement.exceptional, plain)

@@ -38,21 +38,23 @@ def request() -> Request:
 
 
 @pytest.mark.parametrize(
-    ("answer", "name"), [({"x-request-id": "theirs"}, "theirs"), ({"date": "today"}, "ours")]
+    ("answer", "name"), [({"x-request-id": "theirs"}, "theirs"), ({"date": "today"}, "")]
 )
-async def test_a_call_bears_the_vendors_name_or_else_ours(answer: dict[str, str], name: str) -> None:
+async def test_a_call_bears_our_name_and_the_vendors_where_it_gives_one(
+    answer: dict[str, str], name: str
+) -> None:
     timed = TimedHttp(Vendor(answer), lambda _: None)
     await timed.exchange(request)
-    assert timed.request_id == name
+    assert (timed.request_id, timed.answer_id) == ("ours", name)
 
 
 async def test_a_call_without_an_answer_bears_our_name() -> None:
     timed = TimedHttp(Vendor({"request-id": "of-the-login"}, None), lambda _: None)
     await timed.exchange(lambda: Request("POST", "/login"))
-    assert timed.request_id == "of-the-login"
+    assert timed.answer_id == "of-the-login"
     with pytest.raises(NoReply):
         await timed.exchange(request)
-    assert timed.request_id == "ours"
+    assert (timed.request_id, timed.answer_id) == ("ours", "")
 
 
 async def test_what_the_requests_bore_to_be_known_by_is_kept_as_secrets() -> None:
