@@ -42,6 +42,8 @@ def ask(folder: Path, kind: EventKind, *, because: str = "", changes: Mapping[st
         _require_sense(run.run_id, kind, course, owner)
         words = _tuning(course.limits, changes) if kind is EventKind.TUNE else _DONE[kind]
         by = person()
+        # Shown on terminals and in the report: no escape sequences, no line breaks.
+        because = " ".join("".join(c if c.isprintable() else " " for c in because).split())
         said = f"{words} by {by}" + (f": {because}" if because else "")
         ledger.wish(Event(time.time(), kind, said, by, changes))
         if not owner:

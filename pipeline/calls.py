@@ -5,6 +5,7 @@ What goes wrong on the way comes back as a Fault; what is odd about an answer go
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +14,7 @@ import structlog
 
 from pipeline.contracts import CompletingTarget
 from pipeline.errors import NoReply
-from pipeline.model import Fault, Ruling, Verdict
+from pipeline.model import Fault, FaultKind, Ruling, Verdict
 from pipeline.reconciler import reconcile
 
 if TYPE_CHECKING:
@@ -51,8 +52,10 @@ async def send(target: Target, batch: Batch, http: TimedHttp, hide: Hide = show)
         reply = error.fault
     if isinstance(reply, Fault):
         fault = _hidden_in(reply, http, hide)
-        log.warning(
-            "no answer for the items",
+        never_left = fault.kind is FaultKind.WITHDRAWN
+        log.log(
+            logging.INFO if never_left else logging.WARNING,
+            "not sent" if never_left else "no answer for the items",
             items=len(batch),
             kind=str(fault.kind),
             code=fault.code,

@@ -112,6 +112,11 @@ class Concurrency:
         self._reached = self._open >= self.limit
 
     @property
+    def in_flight(self) -> int:
+        """How many requests have left and are not answered yet."""
+        return self._open
+
+    @property
     def rate_per_s(self) -> float | None:
         """Requests per second that may leave, spaced evenly; None while no limit is known."""
         return self._rate.per_s

@@ -242,6 +242,7 @@ class Import:
             batches=self._batches_before + (pool.claimed if pool else 0),
             requests=self._before.requests + (self._http.requests if self._http else 0),
             in_flight=pool.in_flight if pool else 0,
+            queued=self._pace.queue,
             waiting=pool.waiting if pool else 0,
             elapsed_s=time.monotonic() - self._began,
             duration_s=self._before.duration_s + time.monotonic() - self._began,
@@ -259,6 +260,9 @@ class Import:
         """Write how the run ended. A finished run whose books do not balance is not called finished."""
         counts = self.ledger.counts()
         accounted, still_open = sum(counts.values()), self.ledger.open_rows()
+        rows_read = self._rows_read
+        if state is not State.FINISHED:  # this process may not have come as far as the ones before it
+            rows_read = max(rows_read, self._before.rows_read or 0, accounted + still_open)
         if state is State.FINISHED and (accounted != self._rows_read or still_open):
             state = State.STOPPED
             reason = (
@@ -279,7 +283,7 @@ class Import:
             stop_reason=reason,
             exit_code=exit_code,
             finished_at=time.time(),
-            rows_read=self._rows_read,
+            rows_read=rows_read,
             starts=self._starts,
             requests=self._before.requests + (self._http.requests if self._http else 0),
             duration_s=self._before.duration_s + time.monotonic() - self._began,

@@ -16,6 +16,7 @@ from pipeline.work import open_target
 if TYPE_CHECKING:
     from pipeline.catalogue import InstalledTarget
 
+_SOME_ADDRESS = "https://vendor.example"
 _ZONE_FILE = Path("/etc/timezone")
 
 
@@ -35,6 +36,18 @@ def secrets_of(target: InstalledTarget) -> tuple[str, ...]:
     """Give the secrets to ask about: those that a target requires or, where it leaves a choice, all."""
     secrets = [setting for setting in target.settings if setting.secret]
     return tuple(s.key for s in secrets if s.required) or tuple(s.key for s in secrets)
+
+
+def usual_secrets(target: InstalledTarget) -> tuple[str, ...]:
+    """Give the secrets to propose: the first ones of those to ask about that together make a sound job."""
+    asked = secrets_of(target)
+    for number in range(len(asked), 0, -1):
+        try:
+            job_text(Answers(target.name, _SOME_ADDRESS, asked[:number], 1.0))
+        except UsageError:
+            continue
+        return asked[:number]
+    return asked
 
 
 def variable_for(target: str, secret: str) -> str:

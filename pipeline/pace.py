@@ -77,6 +77,11 @@ class Pace:
         self._line_up_anew()
 
     @property
+    def queue(self) -> int:
+        """How many requests wait for their permission."""
+        return len(self._waiting)
+
+    @property
     def is_shut(self) -> bool:
         """True while a gate is shut."""
         return bool(self._shut)

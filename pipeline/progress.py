@@ -165,7 +165,8 @@ def _pace(standing: Standing) -> str:
 
 
 def _eta(standing: Standing) -> str:
-    return duration(standing.eta_s) + (" after the release" if standing.snapshot.paused else "")
+    after = " after the release" if standing.snapshot.paused and standing.eta_s is not None else ""
+    return duration(standing.eta_s) + after
 
 
 def duration(seconds: float | None) -> str:

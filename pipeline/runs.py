@@ -49,8 +49,11 @@ def run_folder(runs: Path, run_id: str) -> Path:
 
 
 def has_ledger(folder: Path) -> bool:
-    """Tell whether a run has begun in this folder."""
-    return (folder / LEDGER_FILE).exists()
+    """Tell whether a run has begun in this folder. Raises UsageError where it is another user's."""
+    try:
+        return (folder / LEDGER_FILE).exists()
+    except OSError as error:
+        raise UsageError(f"run folder {folder} cannot be read: {error.strerror}; check its rights") from None
 
 
 def run_ids(runs: Path) -> list[str]:
@@ -63,7 +66,8 @@ def existing_run(runs: Path, run_id: str) -> Path:
     folder = run_folder(runs, run_id)
     if not has_ledger(folder):
         known = run_ids(runs)
-        hint = nearest(run_id, known) if known else "there are none yet"
+        elsewhere = f"there is none in {runs.absolute()}: go to where it was started, or give --runs"
+        hint = nearest(run_id, known) if known else elsewhere
         raise UsageError(f"no run {run_id!r} in {runs}; {hint}")
     return folder
 

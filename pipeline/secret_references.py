@@ -83,6 +83,9 @@ def signing_key_of(secret: SecretStr) -> bytes:
     if not text.startswith(_IN_BASE64):
         return text.encode()
     try:
-        return base64.b64decode(text.removeprefix(_IN_BASE64), validate=True)
+        key = base64.b64decode(text.removeprefix(_IN_BASE64), validate=True)
     except ValueError:
         raise ValueError(f"what follows {_IN_BASE64} must be base64") from None
+    if not key:  # anybody could sign with it
+        raise ValueError(f"nothing follows {_IN_BASE64}")
+    return key

@@ -19,6 +19,7 @@ SHOWN_OVER_S = 30.0  # what is called the rate now
 JUDGED_OVER_S = 180.0  # what the time left is judged by
 AT_THE_LIMIT = 0.9  # of the allowed rate
 _APART_S = 0.2
+_NEVER_SENT = (Status.REJECTED, Status.DUPLICATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,12 @@ class Standing:
         now = self.snapshot
         if now.holding:
             return now.holding
-        if now.rate_per_s and self.requests_per_s >= AT_THE_LIMIT * now.rate_per_s:
+        at_the_rate = self.requests_per_s >= AT_THE_LIMIT * now.rate_per_s or now.queued > now.in_flight
+        if now.rate_per_s and at_the_rate:
             if now.rate_per_s < now.limit_per_s:
                 return f"what the vendor was found to allow, {now.rate_per_s:.3g} requests/s"
             return f"the limit of {now.limit_per_s:g} requests/s"
-        if now.concurrency and now.in_flight >= now.concurrency:
+        if now.concurrency and now.in_flight + now.queued >= now.concurrency:
             if now.concurrency >= now.ceiling:
                 return f"the limit of {now.ceiling} requests at once"
             return f"the vendor's answers: {now.concurrency} requests at once serve it best"
@@ -75,6 +77,8 @@ class _Seen(NamedTuple):
     held_s: float
     settled: int
     requests: int
+    freely: int  # of the settled rows, those settled while nothing was held
+    sent: int  # of these, those that had been sent
 
 
 class Gauge:
@@ -86,6 +90,7 @@ class Gauge:
 
     def __init__(self, reach: Callable[[float], float] = lambda work_s: work_s) -> None:
         self._reach = reach
+        self._unsent = 0
         self._shown: deque[_Seen] = deque()
         self._judged: deque[_Seen] = deque()  # a hold adds nothing to it, however long it lasts
 
@@ -103,11 +108,21 @@ class Gauge:
         return replace(standing, eta_s=self._eta_s(snapshot, self._judged[0], now))
 
     def _note(self, snapshot: Snapshot) -> _Seen:
-        held_s = 0.0
+        now = _Seen(snapshot.elapsed_s, 0.0, snapshot.settled, snapshot.requests, 0, 0)
+        unsent = sum(snapshot.counts[status] for status in _NEVER_SENT)
         if self._shown:
             last = self._shown[-1]
-            held_s = last.held_s + (snapshot.elapsed_s - last.elapsed_s if snapshot.holding else 0.0)
-        now = _Seen(snapshot.elapsed_s, held_s, snapshot.settled, snapshot.requests)
+            if snapshot.holding:  # neither the time counts nor what is still settled, such as a canary
+                held_s = last.held_s + now.elapsed_s - last.elapsed_s
+                now = now._replace(held_s=held_s, freely=last.freely, sent=last.sent)
+            else:
+                rows = now.settled - last.settled
+                now = now._replace(
+                    held_s=last.held_s,
+                    freely=last.freely + rows,
+                    sent=last.sent + rows - (unsent - self._unsent),
+                )
+        self._unsent = unsent
         if len(self._shown) > 1 and now.elapsed_s - self._shown[-2].elapsed_s < _APART_S:
             self._shown.pop()
         self._shown.append(now)
@@ -132,7 +147,9 @@ class Gauge:
         )
         if snapshot.open_tickets and only_tickets:
             return None  # the rest is the vendor's to finish, at a pace of its own
-        sent_s, settled = self._sent_s(then, now), now.settled - then.settled
+        # Rows that are never sent pass at once; with all of them read, only those that are sent are left.
+        settled = now.sent - then.sent if snapshot.reading_done else now.freely - then.freely
+        sent_s = self._sent_s(then, now)
         if sent_s <= 0 or settled <= 0 or not snapshot.rows_expected:
             return None
         left_s = max(0.0, snapshot.rows_expected - snapshot.settled) * sent_s / settled

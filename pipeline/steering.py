@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.importer import Import
 
 LOOK_EVERY_S = 0.5
+LOOKS_IN_VAIN = 20  # in a row: then nobody could stop a run that goes on, nor see what became of it
 GATE = "hold"
 
 log = structlog.get_logger(__name__)
@@ -90,13 +91,21 @@ def take_course(work: Import) -> None:
 
 
 async def follow(work: Import, clock: Callable[[], float] = time.time) -> None:
-    """Act on what is asked for until cancelled; each wish is marked as taken once it is in effect."""
+    """Act on what is asked for until cancelled; each wish is marked as taken once it is in effect.
+
+    A run whose ledger cannot be read any more, as when its folder was deleted, is stopped.
+    """
+    in_vain = 0
     while True:
         try:
             for wish in await asyncio.to_thread(work.ledger.wishes):
                 act(work, wish)
                 await work.ledger.take(wish, clock())
                 log.info("asked", kind=str(wish.kind), by=wish.by, words=wish.words)
+            in_vain = 0
         except SimliftError as error:
+            in_vain += 1
             log.warning("what is asked of the run cannot be read", reason=str(error))
+            if in_vain == LOOKS_IN_VAIN:
+                work.stop_for(f"what is asked of the run cannot be read: {error}")
         await asyncio.sleep(LOOK_EVERY_S)

@@ -60,6 +60,11 @@ class VendorState:
         self._found.ceiling = ceiling
         self._allow()
 
+    @property
+    def in_flight(self) -> int:
+        """How many requests have left and are not answered yet."""
+        return self._found.in_flight
+
     def close(self) -> None:
         """Hold nobody back any more: whoever waits comes to see that the run stops."""
         self._closed = True

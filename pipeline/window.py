@@ -102,7 +102,7 @@ class Schedule:
         for work of more than FORESEEN_S.
         """
         at, left_s = start, work_s
-        while left_s > 0 and at < start + FORESEEN_S:
+        while left_s > 0 and at + left_s < start + FORESEEN_S:  # it takes so long even at the full rate
             stretch = self.at(at)
             share = min(stretch.share, most)
             if share * (stretch.until - at) >= left_s:

@@ -85,7 +85,7 @@ class WorkerPool:
         self._workers: list[asyncio.Task[None]] = []
         self._asked_last = False
         self._guarded = ""  # why a guard has stopped the run
-        self._asking = self.in_flight = self.claimed = self._calls_lost = 0
+        self._asking = self._busy = self.claimed = self._calls_lost = 0
         self.settled: Counter[Status] = Counter()
         self.state = State.RUNNING
         self.stop_reason = ""
@@ -128,6 +128,11 @@ class WorkerPool:
         """How many requests may be open just now."""
         return self._vendor.slots.limit
 
+    @property
+    def in_flight(self) -> int:
+        """How many requests have left and are not answered yet."""
+        return self._vendor.in_flight
+
     def tempo(self) -> tuple[float, int]:
         """Give the mean round trip in seconds (0: none) and the push-backs since this was last asked."""
         return self._vendor.tempo()
@@ -151,7 +156,7 @@ class WorkerPool:
         return self._vendor.breaker.holding() or self._guards.waits_for() or self._only_waits()
 
     def _only_waits(self) -> str:
-        sending = self._backlog.items or self.in_flight > self._asking
+        sending = self._backlog.items or self._busy > self._asking
         if not (self._feed.exhausted and self._tickets.items) or sending:
             return ""
         wait_s = self._tickets.next_due() - asyncio.get_running_loop().time()
@@ -179,11 +184,11 @@ class WorkerPool:
                 if work is None:
                     return
                 asks = isinstance(work, Question)
-                self.in_flight, self._asking = self.in_flight + 1, self._asking + asks
+                self._busy, self._asking = self._busy + 1, self._asking + asks
                 try:
                     await self._carry_out(work, probe=probe)
                 finally:
-                    self.in_flight, self._asking = self.in_flight - 1, self._asking - asks
+                    self._busy, self._asking = self._busy - 1, self._asking - asks
                     self._pulse()
 
     async def _carry_out(self, work: Batch | Question, *, probe: bool) -> None:
@@ -229,7 +234,7 @@ class WorkerPool:
 
     @property
     def _done(self) -> bool:
-        left = self._backlog.items or self._tickets.items or self.in_flight
+        left = self._backlog.items or self._tickets.items or self._busy
         return self._feed.exhausted and not left
 
     async def _reach(self) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from ledger_making import batch_of
+from structlog.testing import capture_logs
 
 from pipeline.calls import send
 from pipeline.errors import NoReply
@@ -74,3 +75,13 @@ async def test_a_ticket_that_is_our_own_token_is_none() -> None:
     assert found.exceptions[0].ruling is Ruling.OPEN
     assert found.exceptions[1] == Verdict(Ruling.PROMISED, ticket="4711")
     assert found.call == ""
+
+
+async def test_what_never_left_is_no_warning_and_is_not_said_to_have_no_answer() -> None:
+    with capture_logs() as said:
+        await outcome(NoReply(Fault(FaultKind.WITHDRAWN, "held", "nothing may leave", reached=False)))
+        await outcome(Fault(FaultKind.LOST, "timeout", "no complete answer"))
+    assert [(line["event"], line["log_level"]) for line in said] == [
+        ("not sent", "info"),
+        ("no answer for the items", "warning"),
+    ]

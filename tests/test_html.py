@@ -259,6 +259,15 @@ def test_lost_answers_are_told_with_how_their_items_ended(page: Any) -> None:
     assert "Answers that were lost None." in page(LedgerInMemory(*rows(1)))
 
 
+def test_items_that_were_lost_more_than_once_are_said_to_be_counted_so(page: Any) -> None:
+    ledger = LedgerInMemory(*rows(1))
+    lost = (Doubt(1, 0.0, 10, "timeout", "no answer", {}), Doubt(2, 0.0, 3, "timeout", "no answer", {}))
+    ledger.doubts_kept = Doubts(lost, 2, 13, {Status.CONFIRMED: 10})
+    assert "for 13 of the items in them there was no trustworthy answer, each time one was lost counted." in (
+        page(ledger)
+    )
+
+
 def test_findings_are_told_with_their_rows(page: Any) -> None:
     assert "eid_repeats 4,000 row 12: the EID of row 11" in page(night())
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ledger_making import row
 
 from pipeline.errors import InventoryError, UsageError
 from pipeline.inventory import open_inventory
@@ -59,6 +60,24 @@ def test_a_run_whose_vendor_is_away_is_stopped_and_can_be_gone_on_with(tmp_path:
     work = go_on(existing_run(tmp_path / "runs", "one"))
     assert not sum(work.ledger.counts().values())
     assert asyncio.run(work.run()).exit_code == 3
+    work.ledger.close()
+
+
+def test_no_more_rows_are_good_than_were_read_where_an_earlier_process_had_come_further(
+    tmp_path: Path,
+) -> None:
+    path = delivery(tmp_path)
+    assert run_once(path, tmp_path / "runs") is State.STOPPED
+    work = go_on(existing_run(tmp_path / "runs", "one"))
+    asyncio.run(work.ledger.record([row(1, Status.REJECTED), row(2, Status.REJECTED)]))
+    work.ledger.update_run(rows_read=None)  # as a killed process leaves it
+    work.ledger.close()
+    work = go_on(existing_run(tmp_path / "runs", "one"))
+    work.stop(2)
+    record = asyncio.run(work.run())
+    assert record.state is State.INTERRUPTED
+    assert record.rows_read is not None
+    assert record.rows_read >= sum(work.ledger.counts().values())
     work.ledger.close()
 
 
@@ -179,3 +198,10 @@ def test_a_run_that_is_stopped_before_its_workers_stand_sends_nothing(tmp_path: 
     record = asyncio.run(work.run())
     work.ledger.close()
     assert (record.state, record.exit_code, work.ledger.batches()) == (State.INTERRUPTED, 130, 0)
+
+
+def test_a_run_folder_that_cannot_be_looked_into_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"run folder .* cannot be read: File name too long; check its rights"
+    ):
+        has_ledger(tmp_path / ("x" * 300))  # as one of another user is, which root would not notice

@@ -87,7 +87,28 @@ def test_five_answers_make_a_job_that_loads(tmp_path: Path) -> None:
     assert (job.target_kind, job.limits.requests_per_second) == ("sim-express", 5.0)
 
 
-def test_a_misspelt_vendor_is_met_with_the_nearest_one(tmp_path: Path) -> None:
-    ended = CliRunner().invoke(app, ["init", str(tmp_path / "job.toml")], input="sim-expres\n")
-    assert isinstance(ended.exception, UsageError)
-    assert "did you mean sim-express?" in str(ended.exception)
+def test_an_answer_that_no_job_may_have_is_asked_for_again_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "night.toml"
+    answers = ["sim-expres", "sim-express", "sim.example", "https://sim.example", "abc", "", "ten", "0", "5"]
+    answers += ["late", "22:00-06:00", ""]
+    ended = CliRunner().invoke(app, ["init", str(path)], input="\n".join(answers))
+    assert ended.exit_code == 0, ended.output
+    said = [" ".join(line.split()) for line in ended.output.splitlines() if "Error" in line]
+    for words in (
+        "did you mean sim-express?",
+        "base_url must be an address",
+        "target.abc: unknown key",
+        "'ten' is no number",
+        "limits.requests_per_second: Input should be greater than 0",
+        "window.open: 'late'",
+    ):
+        assert any(words in line for line in said), (words, ended.output)
+    assert load_job(path).limits.requests_per_second == 5.0
+
+
+@pytest.mark.parametrize("vendor", [target.name for target in read_catalogue().targets])
+def test_the_answers_that_are_proposed_make_a_job(vendor: str, tmp_path: Path) -> None:
+    path = tmp_path / "night.toml"
+    ended = CliRunner().invoke(app, ["init", str(path)], input=f"{vendor}\nhttps://sim.example\n\n\n\n")
+    assert ended.exit_code == 0, ended.output
+    assert load_job(path).target_kind == vendor

@@ -277,10 +277,17 @@ def test_a_misspelt_occasion_is_named() -> None:
         job(on=["begin"])
 
 
+@pytest.mark.parametrize(
+    ("secret", "why"),
+    [
+        ("whsec_not base64!", "what follows whsec_ must be base64"),
+        ("whsec_", "nothing follows whsec_"),  # anybody could sign with it
+    ],
+)
 def test_a_secret_that_no_webhook_can_be_signed_with_is_said_before_the_run(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, secret: str, why: str
 ) -> None:
-    monkeypatch.setenv("HOOK", "whsec_not base64!")
+    monkeypatch.setenv("HOOK", secret)
     table = {"target": {"kind": "sim-express"}, "notify": {"secret": "env:HOOK"}}
-    with pytest.raises(UsageError, match=r"^job: notify\.secret: what follows whsec_ must be base64"):
+    with pytest.raises(UsageError, match=rf"^job: notify\.secret: {why}"):
         notify_secret_of(job_from(table, where="job"))

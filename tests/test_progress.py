@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -99,6 +100,11 @@ def test_a_line_says_what_bounds_a_run_that_nothing_holds() -> None:
 
 def test_the_time_left_of_a_held_run_counts_from_its_release() -> None:
     assert "eta=30s after the release " in line(standing(paused=True, holding="held by anna"))
+
+
+def test_a_time_left_that_nobody_knows_counts_from_nowhere() -> None:
+    held = replace(standing(paused=True, holding="held by anna"), eta_s=None)
+    assert "eta=? " in line(held)
 
 
 def test_a_run_is_not_called_complete_before_it_is() -> None:

@@ -105,6 +105,24 @@ def test_what_is_held_does_not_count_as_slowness() -> None:
     assert held.eta_s == pytest.approx((10_000 - 900) / 100, rel=0.02)
 
 
+def test_what_is_settled_while_all_is_held_is_no_speed() -> None:
+    gauge = Gauge()
+    for second in range(11):
+        read(gauge, 100 * (second >= 5), second, holding="the canary: 100 of the first 100 items are out")
+    assert read(gauge, 100, 11, holding="the canary").eta_s is None
+    assert read(gauge, 110, 12).eta_s == pytest.approx((2000 - 110) / 10)
+
+
+def test_once_all_is_read_only_rows_that_are_sent_tell_the_time_left() -> None:
+    def at(second: int, sent: int, duplicates: int) -> Standing:
+        counts = dict.fromkeys(Status, 0) | {Status.SUCCEEDED: sent, Status.DUPLICATE: duplicates}
+        return gauge.read(snapshot(0, second, counts=counts, reading_done=True), second)
+
+    gauge = Gauge()
+    at(0, 0, 0)
+    assert at(10, 10, 900).eta_s == pytest.approx(90)
+
+
 def test_a_long_hold_is_not_remembered_look_by_look() -> None:
     gauge = Gauge()
     [read(gauge, 100 * second, second) for second in range(200)]
@@ -171,6 +189,10 @@ def test_a_run_at_a_rate_below_its_limit_is_bound_by_what_the_vendor_allows() ->
 def test_a_run_whose_slots_are_taken_is_bound_by_them() -> None:
     assert bound_by(in_flight=16) == "the limit of 16 requests at once"
     assert bound_by(in_flight=5, concurrency=5) == "the vendor's answers: 5 requests at once serve it best"
+
+
+def test_a_run_whose_requests_wait_for_their_turn_is_bound_by_the_rate() -> None:
+    assert bound_by(in_flight=1, queued=3, concurrency=4, requests_per_s=4) == "the limit of 10 requests/s"
 
 
 def test_a_run_with_free_slots_waits_for_its_inventory() -> None:

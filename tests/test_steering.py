@@ -194,6 +194,32 @@ def test_a_hold_that_a_finished_run_was_left_with_can_be_released_for_a_retry(st
         ask(stopped, RELEASE, changes={})
 
 
+def test_a_run_whose_folder_was_deleted_is_stopped(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = go_on(stopped)
+    stops: list[str] = []
+    monkeypatch.setattr(work, "stop_for", stops.append)
+    monkeypatch.setattr("pipeline.steering.LOOK_EVERY_S", 0.0)
+    (stopped / "ledger.sqlite").rename(stopped / "elsewhere")
+
+    async def story() -> None:
+        following = asyncio.ensure_future(follow(work))
+        async with asyncio.timeout(20):
+            while not stops:  # noqa: ASYNC110 - a file that is gone has no event
+                await asyncio.sleep(0)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    asyncio.run(story())
+    assert stops[0].startswith("what is asked of the run cannot be read: ledger ")
+    work.ledger.close()
+
+
+def test_a_reason_given_drives_no_terminal(stopped: Path) -> None:
+    (line,) = ask(stopped, HOLD, because="\x1b[31mthe vendor\ncalled", changes={})
+    assert "held by " in line
+    assert ": [31mthe vendor called; " in line
+
+
 def test_a_release_opens_the_gate_that_a_hold_has_shut(stopped: Path) -> None:
     work = go_on(stopped)
 

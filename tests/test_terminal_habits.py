@@ -47,13 +47,18 @@ def simlift(*words: str, folder: Path | None = None, **environment: str) -> subp
         ),
         ("report a b", "report: got unexpected extra argument(s) (b); see simlift report --help"),
         ("tune a", "tune: nothing to change; give --requests-per-second or --concurrency"),
-        ("stop a", "no run 'a' in runs; there are none yet"),
+        (
+            "stop a",
+            ("no run 'a' in runs; there is none in {here}/runs: go to where it was started, or give --runs"),
+        ),
+        ("trace ", "trace: the key is empty; give an ICCID (or other key), whole"),
     ],
 )
 def test_a_mistake_is_told_in_one_line_that_says_what_to_do(words: str, said: str, tmp_path: Path) -> None:
     # however narrow, and however colourful the terminal says it is
-    ended = simlift(*words.split(), folder=tmp_path, COLUMNS="30", FORCE_COLOR="1")
-    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"simlift: {said}\n")
+    ended = simlift(*words.split(" "), folder=tmp_path, COLUMNS="30", FORCE_COLOR="1")
+    told = f"simlift: {said.format(here=tmp_path)}\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", told)
 
 
 def test_without_a_command_the_help_is_shown_and_it_is_no_success() -> None:

@@ -353,6 +353,19 @@ def test_items_refused_alike_with_nothing_ever_accepted_stop_the_run(tmp_path: P
     assert ended.counts[Status.REFUSED] <= ALIKE_REFUSALS + 4
 
 
+def test_who_waits_for_the_rate_is_not_in_flight(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    async def look(pool: WorkerPool) -> None:
+        await asyncio.sleep(10.05)  # the last one left at 10, and takes a tenth of a second
+        seen.append(pool.in_flight)
+        await asyncio.sleep(0.5)
+        seen.append(pool.in_flight)
+
+    work(tmp_path, Vendor(), [10] * 30, concurrency=4, rate=1, meanwhile=look)
+    assert seen == [1, 0]
+
+
 def test_a_stopped_pool_settles_what_is_in_flight_and_takes_nothing_new(tmp_path: Path) -> None:
     async def stop_soon(pool: WorkerPool) -> None:
         await asyncio.sleep(0.25)

@@ -86,8 +86,11 @@ def trace(
 ) -> None:
     """Tell the whole story of one ICCID (or other key), over all runs."""
     from pipeline import reports
+    from pipeline.errors import UsageError
     from pipeline.runs import keys_meant, run_ids
 
+    if not key.strip():
+        raise UsageError("trace: the key is empty; give an ICCID (or other key), whole")
     traces = of_each(run_ids(runs), runs, lambda ledger: reports.traced(ledger, keys_meant(ledger, key)))
     entries = [entry for trace in traces for entry in trace]
     if as_json:

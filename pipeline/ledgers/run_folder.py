@@ -152,6 +152,8 @@ def explain(error: Exception, path: Path) -> LedgerError:
             remedy = "free some space, then resume the run; what was settled stays settled"
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             remedy = "another program holds it; close that, then resume the run"
+        case sqlite3.SQLITE_READONLY:
+            remedy = "check the rights of the run folder and of what is in it"
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
             remedy = "the file is damaged; put back a copy of it, or start over with another run id"
         case _:

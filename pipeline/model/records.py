@@ -147,8 +147,9 @@ class Snapshot:
 
     `elapsed_s` is the time of this process, `duration_s` with that of the ones before it. `rate_per_s` and
     `concurrency` are what is allowed just now, `limit_per_s` and `ceiling` the most that they may be by the
-    limits. `holding` says in words why nothing leaves, `hold_left_s` for how long yet, where that is known,
-    `paused` that only a person can end it.
+    limits. `in_flight` counts the requests that have left and are not answered, `queued` those that wait
+    until the rate permits them. `holding` says in words why nothing leaves, `hold_left_s` for how long yet,
+    where that is known, `paused` that only a person can end it.
     """
 
     counts: Mapping[Status, int]
@@ -170,6 +171,7 @@ class Snapshot:
     limit_per_s: float = 0.0
     concurrency: int = 0
     ceiling: int = 0
+    queued: int = 0
 
     @property
     def settled(self) -> int:

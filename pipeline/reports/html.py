@@ -200,6 +200,7 @@ def _doubts(doubts: Doubts, time: LocalTime) -> dict[str, Any]:
         "lines": lines,
         "batches": doubts.batches,
         "sent": doubts.items,
+        "repeated": doubts.items > sum(doubts.ended.values()) + doubts.open,
         "ended": _ends(doubts.ended, doubts.open),
         "more": doubts.batches - len(lines),
     }

@@ -34,7 +34,7 @@ _ATTEMPT_WORDS = {
     "not_carried_out": "not carried out",
     "refused": "refused",
     "too_large": "refused for its size",
-    "withdrawn": "never left, the run was stopping",
+    "withdrawn": "never left, the run was held or stopping",
     "stop": "refused, which stopped the run",
     "passing": "not carried out",
     "untouched": "not carried out for its neighbours' sake",
