@@ -89,8 +89,19 @@ def carry_out(work: Import, folder: Path, around: Surroundings = PLAIN) -> int:
         f"  finding    {tally.rows:>12,} x {tally.code}, see report.html or simlift check"
         for tally in work.findings.values()
     ]
-    sys.stdout.write("".join(f"{line}\n" for line in [*result_lines(summary, folder, because), *found]))
+    _print([*result_lines(summary, folder, because), *found])
     return record.exit_code or 0
+
+
+def _print(lines: list[str]) -> None:
+    """Print to standard output. It may be gone with its terminal, and the exit code has still to be told."""
+    try:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def result_lines(summary: reports.Summary, folder: Path, stop_reason: str = "") -> list[str]:
@@ -117,7 +128,7 @@ def result_lines(summary: reports.Summary, folder: Path, stop_reason: str = "") 
 def attend(work: Import, folder: Path, around: Surroundings = PLAIN) -> tuple[RunRecord, reports.Summary]:
     """Run an import to its end, write its reports, tell who is to be told.
 
-    The first SIGINT or SIGTERM drains the run, a second one ends it at once.
+    The first SIGINT, SIGTERM or SIGHUP drains the run, a second one ends it at once.
     """
     run = work.ledger.run()
     metrics = Metrics(run, around.metrics) if around.metrics else None
@@ -194,10 +205,10 @@ def _signals_heard(work: Import) -> Iterator[None]:
         else:
             work.abandon()
 
-    loop, before = (
-        asyncio.get_running_loop(),
-        {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)},
-    )
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    if before[signal.SIGHUP] is signal.SIG_IGN:  # nohup
+        del before[signal.SIGHUP]
     for number in before:
         loop.add_signal_handler(number, hear, number)
     try:

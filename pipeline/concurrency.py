@@ -121,6 +121,10 @@ class Concurrency:
         """Requests per second that may leave, spaced evenly; None while no limit is known."""
         return self._rate.per_s
 
+    def forget_rate(self) -> None:
+        """Take it that no rate is known, until the vendor pushes back again."""
+        self._rate = LearnedRate()
+
     def opened(self, now: float) -> None:  # noqa: ARG002 - every event has its time
         """Note that a request left."""
         self._open += 1

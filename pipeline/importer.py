@@ -168,6 +168,8 @@ class Import:
         kind = EventKind.HOLD if trip.holds else EventKind.GUARD
         at = time.time()
         await self.ledger.note(Event(at, kind, trip.words, data=trip.data, taken_at=at))
+        if trip.holds:  # once more: a release that was asked for before may have opened it meanwhile
+            self.shut(EventKind.HOLD.value, trip.words)
 
     @property
     def job(self) -> Job | None:
@@ -180,11 +182,17 @@ class Import:
         return self._limits
 
     def tune(self, limits: Limits) -> None:
-        """Go on within other limits: another rate, another concurrency; the rest must be as before."""
+        """Go on within other limits: another rate, another concurrency; the rest must be as before.
+
+        Who raises the rate knows more than what was learned from push-backs.
+        """
+        raised = limits.requests_per_second > self._limits.requests_per_second
         self._limits = limits
         self._pace.tune(limits.requests_per_second * self._share)
         if self._pool is not None:
             self._pool.ceiling = limits.concurrency
+            if raised:
+                self._pool.forget_rate()
 
     def slow_to(self, share: float) -> None:
         """Use this share of requests_per_second from now on, above 0 and at most 1."""

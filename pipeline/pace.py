@@ -14,6 +14,7 @@ from pipeline.errors import NoReply
 from pipeline.model import Fault, FaultKind
 
 _WINDOW_S = 1.0
+_JITTER = 0.004  # of a second: what leaves evenly may arrive closer together, and the vendor counts arrivals
 _SHUT = Fault(FaultKind.WITHDRAWN, "held", "nothing may leave just now", reached=False)
 _STOPPING = Fault(FaultKind.WITHDRAWN, "stopping", "the run is stopping", reached=False)
 
@@ -167,4 +168,5 @@ class Pace:
 
 def _limiter(requests_per_second: float) -> AsyncLimiter:
     burst = max(1, int(requests_per_second / 100))
-    return AsyncLimiter(burst, burst / (requests_per_second + (1 - burst)))  # the sum of a tiny rate is no 0
+    spaced_per_s = requests_per_second / (1 + _JITTER) + (1 - burst)  # the sum of a tiny rate is no 0
+    return AsyncLimiter(burst, burst / spaced_per_s)

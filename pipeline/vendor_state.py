@@ -65,6 +65,11 @@ class VendorState:
         """How many requests have left and are not answered yet."""
         return self._found.in_flight
 
+    def forget_rate(self) -> None:
+        """Take it that the vendor allows what the limits do, until it pushes back again."""
+        self._found.forget_rate()
+        self._pace.learn(None)
+
     def close(self) -> None:
         """Hold nobody back any more: whoever waits comes to see that the run stops."""
         self._closed = True

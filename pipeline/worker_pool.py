@@ -123,6 +123,10 @@ class WorkerPool:
         self._ceiling = self._vendor.ceiling = ceiling
         self._employ()
 
+    def forget_rate(self) -> None:
+        """Take it that the vendor allows what the limits do, until it pushes back again."""
+        self._vendor.forget_rate()
+
     @property
     def concurrency(self) -> int:
         """How many requests may be open just now."""

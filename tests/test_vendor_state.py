@@ -49,6 +49,18 @@ def test_enough_passing_faults_in_a_row_are_the_vendors_and_probes_that_fail_sen
     told(story)
 
 
+def test_a_rate_that_was_learned_is_forgotten_when_asked_to() -> None:
+    async def story() -> tuple[float, float]:
+        pace = Pace(10)
+        state = VendorState(POLICY, random.Random(7), pace, concurrency=2, batch_items=10)
+        pace.learn(2.0)
+        learned = pace.allowed_per_s
+        state.forget_rate()
+        return learned, pace.allowed_per_s
+
+    assert virtual_clock.run(story()) == (2.0, 10.0)
+
+
 def test_an_answered_question_makes_good_for_failed_questions() -> None:
     def story(state: VendorState) -> None:
         for _ in range(20):

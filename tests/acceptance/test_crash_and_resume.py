@@ -96,11 +96,11 @@ def test_a_first_signal_lets_the_answers_come_in_and_the_run_goes_on_later(
     simlift: Program, start_vendor: Callable[..., Vendor]
 ) -> None:
     vendor = start_vendor(faults="latency = { mean_s = 0.2 }")
-    inventory, keys = delivery(simlift, 200)
+    inventory, keys = delivery(simlift, 400)
     process = simlift.start(
         "run", inventory, "--job", simlift.job(vendor.url, **QUICK), "--run-id", "drained"
     )
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         before = vendor.requests
         until(lambda: vendor.requests, lambda seen, before=before: seen >= before + 2, "requests in flight")
         process.signal(number)
@@ -117,8 +117,8 @@ def test_a_first_signal_lets_the_answers_come_in_and_the_run_goes_on_later(
         assert vendor.held == settled
         process = simlift.start("resume", "drained")
     assert process.end().code == 0
-    assert compare(simlift, "drained", vendor, keys) == {"succeeded": 200}
-    assert vendor.requests == 20, "a drained run has nothing to repeat"
+    assert compare(simlift, "drained", vendor, keys) == {"succeeded": 400}
+    assert vendor.requests == 40, "a drained run has nothing to repeat"
 
 
 def test_a_second_signal_ends_at_once_and_loses_nothing(

@@ -50,6 +50,10 @@ class Terminal:
         """Press a key."""
         self._run("send-keys", "-t", self._name, key)
 
+    def close(self) -> None:
+        """Close the terminal under whatever runs in it."""
+        self._run("kill-server")
+
     def until(self, words: str) -> str:
         """Wait for words on the screen; give the screen."""
         return until(self.screen, lambda screen: words in " ".join(screen.split()), words)
@@ -137,6 +141,20 @@ def test_who_looks_on_may_leave_without_a_trace(
     assert other.cursor_is_shown()
     assert simlift("stop", "night").code == 0
     terminal.until("[exit 3]")
+
+
+def test_a_run_whose_terminal_is_closed_drains_and_can_be_resumed(
+    simlift: Program, start_vendor: Callable[..., Vendor], start_terminal: Callable[..., Terminal]
+) -> None:
+    vendor = start_vendor()
+    inventory, job = steady(simlift, vendor)
+    terminal = start_terminal("run", inventory, "--job", job, "--run-id", "night")
+    terminal.until("pace: the limit of 3 requests/s")
+    terminal.close()
+    summary = simlift.runs / "night" / "summary.json"
+    until(summary.exists, bool, "the reports of the run")
+    assert simlift.summary("night")["exit_code"] == 129
+    assert vendor.held == simlift.summary("night")["counts"]["succeeded"]
 
 
 def test_without_colours_none_are_shown(
