@@ -94,10 +94,11 @@ class OpenTickets:
 
     def take(self, now: float) -> Question | None:
         """Give the next question whose time has come."""
-        if not self._begun:
-            if not self._due or self._due[0][0] > now:
-                return None
+        # What is due takes its turn at once: a call asked after ticket by ticket must not hold up whole ones.
+        while self._due and self._due[0][0] <= now:
             self._begin(heapq.heappop(self._due)[2], now)
+        if not self._begun:
+            return None
         promised = self._begun.popleft()
         promised.asking += 1
         call = "" if promised.singly else promised.call

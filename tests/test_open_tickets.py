@@ -47,6 +47,15 @@ def times(tickets: OpenTickets, rounds: int) -> list[float]:
 # ---------------------------------------------------------------- when
 
 
+def test_what_is_asked_ticket_by_ticket_does_not_hold_up_whole_calls() -> None:
+    tickets = promised(40, call="")
+    first = tickets.take(2.0)
+    assert first is not None
+    tickets.add(batch_of(range(41, 61), id=2), {i: f"u{i}" for i in range(20)}, "call", 0.0)
+    asked = [tickets.take(2.0) for _ in range(3)]
+    assert "call" in [question.call for question in asked if question is not None]
+
+
 def test_the_first_question_comes_after_first_poll_s_and_then_the_wait_doubles_to_the_longest() -> None:
     assert times(promised(3, now=1000.0), 7) == [1002, 1006, 1014, 1030, 1050, 1070, 1090]
 
