@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UsageError
 from pipeline.settings import job_from
 from pipeline.work import open_target
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.catalogue import InstalledTarget
 
 _SOME_ADDRESS = "https://vendor.example"
@@ -48,6 +50,51 @@ def usual_secrets(target: InstalledTarget) -> tuple[str, ...]:
             continue
         return asked[:number]
     return asked
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One thing that a person is asked: `read` turns the answer into a part of Answers, or raises ValueError."""
+
+    words: str
+    default: str | None
+    read: Callable[[str], dict[str, Any]]
+
+
+def questions_about(target: InstalledTarget) -> list[Question]:
+    """Give what is asked once the target is known."""
+    return [
+        Question("Its address, without a path (https://...)", None, lambda text: {"base_url": text}),
+        Question(
+            f"Its credentials, by name ({', '.join(secrets_of(target))}); each is to be read "
+            "from an environment variable",
+            ", ".join(usual_secrets(target)),
+            lambda text: {"secrets": tuple(filter(None, (key.strip() for key in text.split(","))))},
+        ),
+        Question(
+            "How many requests per second does it allow?",
+            "10.0",
+            lambda text: {"requests_per_second": float(text)},
+        ),
+        Question(
+            "At what hours may be sent, as 22:00-06:00? (empty: always)", "", lambda text: {"hours": text}
+        ),
+    ]
+
+
+def answers_about(target: InstalledTarget) -> Answers:
+    """Give answers that make a job of this target, to be replaced one by one."""
+    return Answers(target.name, _SOME_ADDRESS, usual_secrets(target), 1.0, zone=zone_here())
+
+
+def with_answer(answers: Answers, question: Question, text: str) -> Answers:
+    """Take an answer in. Raises UsageError for one that no job may have."""
+    try:
+        changed = replace(answers, **question.read(text.strip()))
+    except ValueError:
+        raise UsageError(f"{text!r} is no number") from None
+    job_text(changed)
+    return changed
 
 
 def variable_for(target: str, secret: str) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from pipeline.commands.console import PREPARE, RUNS, AsJson, Runs, app, print_json, print_lines
+from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.new_job import Answers
+    from pipeline.catalogue import InstalledTarget
+
+T = TypeVar("T")
 
 
 @app.command(rich_help_panel=PREPARE, epilog="Example: simlift init nightly.toml")
@@ -20,69 +24,40 @@ def init(
     job: Annotated[Path, typer.Argument(metavar="JOB", help="Job file to write.")] = Path("job.toml"),
 ) -> None:
     """Ask five questions and write a job file."""
-    from dataclasses import replace
-
     from pipeline.catalogue import read_catalogue
-    from pipeline.errors import UsageError
-    from pipeline.new_job import (
-        Answers,
-        job_text,
-        next_steps,
-        secrets_of,
-        usual_secrets,
-        write_job,
-        zone_here,
-    )
-    from pipeline.settings import nearest
+    from pipeline.new_job import answers_about, job_text, next_steps, questions_about, with_answer, write_job
+    from pipeline.tables import nearest
 
     if job.exists():
         raise UsageError(f"{job}: is there already; choose another name, or move it away")
     known = {target.name: target for target in read_catalogue().targets}
 
-    def vendor_named(name: str) -> Answers:
+    def vendor_named(name: str) -> InstalledTarget:
         if name.strip() not in known:
-            raise typer.BadParameter(f"vendor {name!r}: {nearest(name, list(known))}")
-        vendor = known[name.strip()]
-        return Answers(vendor.name, "https://vendor.example", usual_secrets(vendor), 1.0, zone=zone_here())
+            raise UsageError(f"vendor {name!r}: {nearest(name, list(known))}")
+        return known[name.strip()]
 
-    def with_answer(question: str, default: object, read: Callable[[str], dict[str, Any]]) -> Answers:
-        """Ask until the answer is one that a job may have."""
-
-        def sound(answer: str) -> Answers:
-            try:
-                changed = replace(answers, **read(str(answer).strip()))
-                job_text(changed)
-            except ValueError:
-                raise typer.BadParameter(f"{answer!r} is no number") from None
-            except UsageError as error:
-                raise typer.BadParameter(str(error)) from None
-            return changed
-
-        answered: Answers = typer.prompt(question, default=default, value_proc=sound)
-        return answered
-
-    answers: Answers = typer.prompt(
-        f"1/5  Which vendor? ({', '.join(known)})", default=next(iter(known)), value_proc=vendor_named
-    )
-    answers = with_answer(
-        "2/5  Its address, without a path (https://...)", None, lambda text: {"base_url": text}
-    )
-    answers = with_answer(
-        f"3/5  Its credentials, by name ({', '.join(secrets_of(known[answers.target]))}); each is to be read "
-        "from an environment variable",
-        ", ".join(answers.secrets),
-        lambda text: {"secrets": tuple(filter(None, (key.strip() for key in text.split(","))))},
-    )
-    answers = with_answer(
-        "4/5  How many requests per second does it allow?",
-        "10.0",
-        lambda text: {"requests_per_second": float(text)},
-    )
-    answers = with_answer(
-        "5/5  At what hours may be sent, as 22:00-06:00? (empty: always)", "", lambda text: {"hours": text}
-    )
+    vendor = _ask(f"1/5  Which vendor? ({', '.join(known)})", next(iter(known)), vendor_named)
+    answers = answers_about(vendor)
+    for number, question in enumerate(questions_about(vendor), 2):
+        answers = _ask(
+            f"{number}/5  {question.words}", question.default, partial(with_answer, answers, question)
+        )
     write_job(job, job_text(answers))
     print_lines(next_steps(job, answers))
+
+
+def _ask(words: str, default: str | None, read: Callable[[str], T]) -> T:
+    """Ask until the answer can be read."""
+
+    def sound(answer: str) -> T:
+        try:
+            return read(answer)
+        except UsageError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    answered: T = typer.prompt(words, default=default, value_proc=sound)
+    return answered
 
 
 @app.command(rich_help_panel=PREPARE, epilog="Example: simlift doctor config/sim-express.toml")

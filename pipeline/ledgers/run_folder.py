@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import LedgerError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 FILE_NAME = "ledger.sqlite"
@@ -109,7 +109,7 @@ def make_ledger(folder: Path, fill: Callable[[sqlite3.Connection], object]) -> N
             stale.unlink(missing_ok=True)
         os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         with closing(_connect(new, read_only=False)) as connection:
-            connection.executescript(f"BEGIN;{SQL['schema']}")
+            connection.executescript(f"BEGIN;{SQL['schema']}{_tables_of(range(1, SCHEMA_VERSION + 1))}")
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             fill(connection)
@@ -214,8 +214,14 @@ def _upgrade(connection: sqlite3.Connection, older: int, *, read_only: bool) -> 
         connection.executescript(SQL[f"schema {older} as {newer}"])
     else:
         connection.executescript(
-            f"BEGIN IMMEDIATE;{SQL[f'schema {newer} from {older}']}PRAGMA user_version = {newer};COMMIT"
+            f"BEGIN IMMEDIATE;{_tables_of([newer])}{SQL[f'schema {newer} from {older}']}"
+            f"PRAGMA user_version = {newer};COMMIT"
         )
+
+
+def _tables_of(versions: Iterable[int]) -> str:
+    """Give the statements that make the tables which these versions brought."""
+    return "".join(SQL.get(f"tables of schema {version}", "") for version in versions)
 
 
 def _sync(folder: Path) -> None:

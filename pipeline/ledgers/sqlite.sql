@@ -48,6 +48,9 @@ CREATE TABLE row (
     ticket TEXT, call TEXT          -- what the vendor promised, and in which call; NULL: no promise
 );
 CREATE INDEX row_ticket ON row (status) WHERE ticket IS NOT NULL;
+
+-- name: tables of schema 4
+-- For a new ledger, and for an older one that is upgraded.
 CREATE TABLE setback (              -- what was said of items that were then sent again
     batch INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
     items INTEGER NOT NULL,
@@ -103,34 +106,6 @@ DROP INDEX batch_first;
 CREATE INDEX batch_span ON batch (first, last);
 CREATE INDEX batch_keys ON batch (low, high);
 CREATE INDEX batch_lost ON batch (id) WHERE state = 3 OR fault = 'lost';
-CREATE TABLE setback (              -- what was said of items that were then sent again
-    batch INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
-    items INTEGER NOT NULL,
-    positions BLOB,                 -- packed; NULL: first to last without a gap
-    ruling TEXT NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
-    PRIMARY KEY (batch, first)
-) WITHOUT ROWID;
-CREATE TABLE key_filter (           -- of batches whose keys lie far apart
-    batch INTEGER PRIMARY KEY,
-    bits BLOB NOT NULL              -- says of most keys that they are not in the batch
-);
-CREATE TABLE row_filter (           -- of stretches of rows that were never sent
-    first INTEGER NOT NULL, last INTEGER NOT NULL,
-    bits BLOB                       -- NULL: every row is to be looked at
-);
-CREATE TABLE event (
-    id INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, words TEXT NOT NULL, by TEXT NOT NULL,
-    data TEXT NOT NULL,             -- JSON
-    taken_at REAL                   -- NULL: a wish that nobody has acted on
-);
-CREATE INDEX event_wish ON event (id) WHERE taken_at IS NULL;
-CREATE TABLE finding (code TEXT PRIMARY KEY, rows INTEGER NOT NULL, words TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE standing (one INTEGER PRIMARY KEY CHECK (one = 1), data TEXT NOT NULL);    -- JSON
-CREATE TABLE sample (
-    at REAL PRIMARY KEY, rows INTEGER NOT NULL, requests INTEGER NOT NULL, in_flight INTEGER NOT NULL,
-    concurrency INTEGER NOT NULL, rate_per_s REAL NOT NULL, round_trip_s REAL NOT NULL,
-    pushed_back INTEGER NOT NULL, open_tickets INTEGER NOT NULL, holding TEXT NOT NULL
-) WITHOUT ROWID;
 INSERT INTO row_filter SELECT min(position), max(position), NULL FROM row HAVING count(*) > 0;
 ALTER TABLE run ADD COLUMN starts TEXT NOT NULL DEFAULT '[]';
 
