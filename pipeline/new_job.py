@@ -54,7 +54,7 @@ def usual_secrets(target: InstalledTarget) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One thing that a person is asked: `read` turns the answer into a part of Answers, or raises ValueError."""
+    """One thing a person is asked: `read` turns the answer into a part of Answers, or raises ValueError."""
 
     words: str
     default: str | None

@@ -7,9 +7,7 @@ send taking turns. A settlement is shielded, and whatever slips through a crash 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,8 +16,8 @@ from structlog.contextvars import bound_contextvars
 from pipeline.backlog import Backlog
 from pipeline.calls import Hide, ask, send, show
 from pipeline.completion import decide_promised, to_ask_singly
-from pipeline.errors import InventoryError
-from pipeline.model import Again, Batch, Fault, FaultKind, State, Status
+from pipeline.model import Batch, Fault, FaultKind, State, Status
+from pipeline.next_work import NextWork
 from pipeline.open_tickets import OpenTickets, Question
 from pipeline.retry import decide
 from pipeline.settlement import completion_of, settlement_of
@@ -80,12 +78,18 @@ class WorkerPool:
         )
         self._tickets = OpenTickets(completion)
         self._vendor = VendorState(policy, rng, pace, concurrency=limits.concurrency, batch_items=batch_items)
-        self._changed = asyncio.Event()
+        self._next = NextWork(
+            feed=feed,
+            backlog=self._backlog,
+            tickets=self._tickets,
+            guards=guards,
+            pace=pace,
+            size=self._vendor.size,
+        )
         self._group: asyncio.TaskGroup | None = None
         self._workers: list[asyncio.Task[None]] = []
-        self._asked_last = False
         self._guarded = ""  # why a guard has stopped the run
-        self._asking = self._busy = self.claimed = self._calls_lost = 0
+        self.claimed = self._calls_lost = 0
         self.settled: Counter[Status] = Counter()
         self.state = State.RUNNING
         self.stop_reason = ""
@@ -98,13 +102,14 @@ class WorkerPool:
         if self._guarded and await self._nothing_left():
             self.state = State.RUNNING
             self.stop_reason = "" if self.stop_reason == self._guarded else self.stop_reason
+        self.stop_reason = self.stop_reason or self._next.broke_off
         if self.state is State.RUNNING:
             self.state = State.STOPPED if self.stop_reason else State.FINISHED
         return self.state
 
     async def _nothing_left(self) -> bool:
         """Tell whether every item is final: then a guard that stopped the run has nothing left to guard."""
-        return self._feed.taken == self.settled.total() and await self._fresh() is None
+        return self._feed.taken == self.settled.total() and await self._next.is_read_out()
 
     def _employ(self) -> None:
         """Have as many workers as requests may be open; with fewer slots the others wait."""
@@ -143,7 +148,7 @@ class WorkerPool:
 
     def gates_changed(self) -> None:
         """Let the workers look again whether anything may leave."""
-        self._pulse()
+        self._next.pulse()
 
     @property
     def waiting(self) -> int:
@@ -157,24 +162,16 @@ class WorkerPool:
 
     def holding(self) -> str:
         """Say in words that the vendor is away, or that a guard or the whole run waits for it; or nothing."""
-        return self._vendor.breaker.holding() or self._guards.waits_for() or self._only_waits()
-
-    def _only_waits(self) -> str:
-        sending = self._backlog.items or self._busy > self._asking
-        if not (self._feed.exhausted and self._tickets.items) or sending:
-            return ""
-        wait_s = self._tickets.next_due() - asyncio.get_running_loop().time()
-        when = "asking" if self._asking or wait_s <= 0 else f"next question in {wait_s:.0f} s"
-        return f"only waiting for the vendor to finish {self._tickets.items:,} rows, {when}"
+        return self._vendor.breaker.holding() or self._guards.waits_for() or self._next.only_waits()
 
     def stop(self, state: State, reason: str) -> None:
         """Take no new batch; those in flight are still answered and settled. The first reason stays."""
         if self.state is State.RUNNING:
-            self.state, self.stop_reason = state, self.stop_reason or reason
+            self.state, self.stop_reason = state, self.stop_reason or self._next.broke_off or reason
             log.warning("stopping", state=str(state), reason=reason)
         self._pace.close()
         self._vendor.close()
-        self._pulse()
+        self._next.close()
 
     def abandon(self) -> None:
         """Wait for nothing any more: what is in flight stays claimed, and so in doubt for a later resume."""
@@ -184,16 +181,11 @@ class WorkerPool:
     async def _work(self) -> None:
         while self.state is State.RUNNING:
             async with self._vendor.slots.slot(), self._vendor.breaker.turn() as probe:
-                work = await self._take()
+                work = await self._next.take()
                 if work is None:
                     return
-                asks = isinstance(work, Question)
-                self._busy, self._asking = self._busy + 1, self._asking + asks
-                try:
+                with self._next.under_way(work):
                     await self._carry_out(work, probe=probe)
-                finally:
-                    self._busy, self._asking = self._busy - 1, self._asking - asks
-                    self._pulse()
 
     async def _carry_out(self, work: Batch | Question, *, probe: bool) -> None:
         """Send or ask; whatever is logged meanwhile names the batch and the attempt."""
@@ -205,76 +197,6 @@ class WorkerPool:
                 await self._ask(work, probe=probe)
             else:
                 await self._handle(batch, probe=probe)
-
-    async def _take(self) -> Batch | Question | None:
-        """Give what to do next: questions in turn with sends, the backlog before what is fresh."""
-        loop = asyncio.get_running_loop()
-        while self.state is State.RUNNING:
-            if self._pace.is_shut and not self._done:
-                await self._reach()
-                if self._pace.is_shut and not self._done:
-                    await self._change(math.inf)
-                continue
-            now = loop.time()
-            full = self._backlog.full or self._tickets.full
-            eager = self._feed.exhausted or full or self._guards.waiting
-            work: Batch | Question | None = None if self._asked_last else self._tickets.take(now)
-            work = work or self._backlog.take(now, eager=eager)
-            if work is None and not eager:
-                work = self._cut_to_size(await self._fresh())
-            work = work or self._tickets.take(loop.time())
-            if isinstance(work, Batch) and work.promise is not None:
-                self._tickets.take_up(work, work.promise, loop.time())
-                continue
-            if work is not None and self.state is State.RUNNING:
-                self._asked_last = isinstance(work, Question)
-                return work
-            if self._done:
-                self._pulse()
-                return None
-            if eager:
-                await self._change(min(self._backlog.next_ready(), self._tickets.next_due()))
-        return None
-
-    @property
-    def _done(self) -> bool:
-        left = self._backlog.items or self._tickets.items or self._busy
-        return self._feed.exhausted and not left
-
-    async def _reach(self) -> None:
-        """Read on though nothing may leave: to learn that nothing is left must not wait for a gate."""
-        try:
-            await self._feed.reach()
-        except InventoryError as error:
-            self._breaks_off(error)
-
-    def _breaks_off(self, error: InventoryError) -> None:
-        # What was read before is whole: it is sent to its end, and only then the run stops.
-        self.stop_reason = str(error)
-        log.warning("the inventory breaks off", reason=self.stop_reason)
-
-    async def _fresh(self) -> Batch | None:
-        """Give a fresh batch, unless there is a question to ask before one has been read."""
-        try:
-            return await self._feed.take(until=self._tickets.next_due())
-        except InventoryError as error:
-            self._breaks_off(error)
-            return None
-
-    def _cut_to_size(self, batch: Batch | None) -> Batch | None:
-        """Send no more at once than the vendor takes; the rest goes out as batches of its own."""
-        bound = self._vendor.size.bound
-        if batch is None or batch.promise is not None or len(batch) <= bound:
-            return batch
-        rest = Again(
-            tuple(range(bound, len(batch))),
-            wait_s=0.0,
-            in_doubt=batch.in_doubt,
-            sends=batch.sends,
-            tries=batch.tries,
-        )
-        self._backlog.add(batch, rest, asyncio.get_running_loop().time(), recorded=batch.recorded)
-        return replace(batch, items=batch.items.slice(0, bound))
 
     async def _handle(self, batch: Batch, *, probe: bool) -> None:
         timed = self._vendor.timed(self._http)
@@ -371,15 +293,3 @@ class WorkerPool:
             self._guarded = trip.words
             self.stop(State.STOPPED, trip.words)
         await self._on_trip(trip)
-
-    async def _change(self, until: float) -> None:
-        """Sleep until something may have changed, or until the given loop time."""
-        try:
-            async with asyncio.timeout_at(None if math.isinf(until) else until):
-                await self._changed.wait()
-        except TimeoutError:
-            return
-
-    def _pulse(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()

@@ -5,29 +5,22 @@ from __future__ import annotations
 import re
 import socket
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ledger_making import RECORD
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.errors import UsageError
 from pipeline.metrics import Metrics, served
-from pipeline.model import RunRecord, Snapshot, State, Status
+from pipeline.model import Snapshot, Status
 from pipeline.standing import Standing
 from pipeline.wire import Request
 
-RECORD = RunRecord(
-    run_id="night",
-    state=State.RUNNING,
-    target="sim-express",
-    inventory=("profiles.csv",),
-    fingerprint="f",
-    header=("iccid",),
-    job={"target": {"kind": "sim-express"}},
-    started_at=1_767_225_600.0,
-)
+NIGHT = replace(RECORD, run_id="night")
 SNAPSHOT = Snapshot(
     counts=dict.fromkeys(Status, 0) | {Status.SUCCEEDED: 75, Status.REFUSED: 5},
     rows_read=160,
@@ -51,7 +44,7 @@ DOCUMENTED = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text("u
 
 def metrics(**standing: Any) -> tuple[Metrics, CollectorRegistry]:
     registry = CollectorRegistry()
-    made = Metrics(RECORD, registry)
+    made = Metrics(NIGHT, registry)
     made.standing = Standing(0.0, SNAPSHOT, **standing)
     return made, registry
 
@@ -126,7 +119,7 @@ def test_a_registry_is_served_from_the_start_and_no_longer_than_its_context() ->
     url = f"http://127.0.0.1:{port}/metrics"
     with served(port, "127.0.0.1") as registry:
         assert urllib.request.urlopen(url, timeout=5).read() == b""
-        Metrics(RECORD, registry)
+        Metrics(NIGHT, registry)
         assert b'run_id="night"' in urllib.request.urlopen(url, timeout=5).read()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(url, timeout=5)

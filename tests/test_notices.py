@@ -8,17 +8,18 @@ import hashlib
 import hmac
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
+from ledger_making import RECORD
 from pydantic import SecretStr
 
 from pipeline import notices
 from pipeline.chronicle import Event, EventKind
 from pipeline.errors import UsageError
 from pipeline.ledgers.sqlite import SqliteLedger
-from pipeline.model import RunRecord, State
 from pipeline.notices import Herald, signed_headers
 from pipeline.settings import Notify, job_from
 from pipeline.work import notify_secret_of
@@ -27,16 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-RECORD = RunRecord(
-    run_id="night",
-    state=State.RUNNING,
-    target="sim-express",
-    inventory=("profiles.csv",),
-    fingerprint="f",
-    header=("iccid",),
-    job={"target": {"kind": "sim-express"}},
-    started_at=1_767_225_600.0,
-)
+NIGHT = replace(RECORD, run_id="night")
 
 
 class Receiver:
@@ -73,7 +65,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> SqliteLedger:
-    return SqliteLedger.create(tmp_path / "night", RECORD, inline=True)
+    return SqliteLedger.create(tmp_path / "night", NIGHT, inline=True)
 
 
 @pytest.fixture(autouse=True)

@@ -10,27 +10,12 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from snapshots import snapshot
 from virtual_clock import now, run
 
-from pipeline.model import Portion, Snapshot, Status
+from pipeline.model import Portion, Status
 from pipeline.progress import LINE_EVERY_S, Reading, duration, line, panel, watch
 from pipeline.standing import Gauge, Standing
-
-
-def snapshot(settled: int = 0, elapsed_s: float = 0.0, **more: Any) -> Snapshot:
-    facts: dict[str, Any] = {
-        "counts": dict.fromkeys(Status, 0) | {Status.SUCCEEDED: settled},
-        "rows_read": 1000,
-        "bytes_read": 500,
-        "bytes_total": 1000,
-        "reading_done": False,
-        "batches": 3,
-        "requests": 4,
-        "in_flight": 2,
-        "waiting": 1,
-        "elapsed_s": elapsed_s,
-    }
-    return Snapshot(**(facts | more))
 
 
 def watched(console: Console, seconds: float, rows_per_s: int = 100, before: int = 0) -> str:

@@ -8,25 +8,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from snapshots import snapshot
 
-from pipeline.model import Snapshot, Status
+from pipeline.model import Status
 from pipeline.standing import JUDGED_OVER_S, SHOWN_OVER_S, Gauge, Standing, standing_from
-
-
-def snapshot(settled: int = 0, elapsed_s: float = 0.0, **more: Any) -> Snapshot:
-    facts: dict[str, Any] = {
-        "counts": dict.fromkeys(Status, 0) | {Status.SUCCEEDED: settled},
-        "rows_read": 1000,
-        "bytes_read": 500,
-        "bytes_total": 1000,
-        "reading_done": False,
-        "batches": 3,
-        "requests": 4,
-        "in_flight": 2,
-        "waiting": 1,
-        "elapsed_s": elapsed_s,
-    }
-    return Snapshot(**(facts | more))
 
 
 def read(gauge: Gauge, settled: int, elapsed_s: float, **more: Any) -> Standing:
